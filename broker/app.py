@@ -1,0 +1,305 @@
+"""The composition root: builds a broker from its options, starts it when everything can serve, stops it cleanly.
+
+`Broker` is what handlers see. Parts know each other only through what is handed to them here.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from ottla import __version__
+from ottla.broker.clockwork import drive
+from ottla.broker.cluster import Cluster, Node, Partition, Topic
+from ottla.broker.dispatch import Gate
+from ottla.broker.errors import StartupError
+from ottla.broker.fetch_sessions import FetchSessions
+from ottla.broker.group_log import OFFSETS_TOPIC, GroupLog
+from ottla.broker.housekeeping import Housekeeping
+from ottla.broker.logs import Log, ready_line
+from ottla.broker.metadata import Metadata
+from ottla.broker.server import GRACE_S, Server, ServerLimits, bind
+from ottla.coordinator.timers import Timers
+from ottla.log.clock import Clock, SystemClock
+from ottla.log.ids import Ids
+from ottla.log.store import Store, StoreError
+from ottla.wire.errors import ErrorCode, KafkaError
+
+if TYPE_CHECKING:
+    from ottla.broker.config import BrokerConfig
+    from ottla.broker.options import ServeOptions
+    from ottla.coordinator.groups import GroupCoordinator
+
+# `localhost` is ::1 first for many clients; where a machine lacks one of the two, the other serves.
+LOOPBACK = frozenset(("127.0.0.1", "::1"))
+NONE: frozenset[str] = frozenset()
+
+
+class Broker:
+    """One broker: cluster state, log, coordinators, and the gate in front of them."""
+
+    def __init__(self, config: BrokerConfig, store: Store, *, node: Node, clock: Clock, ids: Ids, log: Log) -> None:
+        self.config = config
+        self.store = store
+        self.node = node
+        self.clock = clock
+        self.log = log
+        self.timers = Timers(clock)
+        self.cluster = Cluster([node], store)
+        self.metadata = Metadata(self.cluster, store, config, clock=clock, ids=ids)
+        self.fetch_sessions = FetchSessions(config.max_incremental_fetch_session_cache_slots, clock=clock, ids=ids)
+        self._ids = ids
+        self._group_log = GroupLog(self.cluster, self.metadata, clock)
+        self._groups: GroupCoordinator | None = None
+        self.housekeeping = Housekeeping(self.timers, store, config, log)
+        self.gate = Gate(self)
+
+    @property
+    def groups(self) -> GroupCoordinator:
+        """The group coordinator, made (and imported) when the first group is there: 60 ms that many starts do without."""
+        if self._groups is None:
+            from ottla.coordinator.groups import GroupCoordinator
+
+            config = self.config
+            self._groups = GroupCoordinator(
+                clock=self.clock,
+                ids=self._ids,
+                timers=self.timers,
+                config=config.group_config(),
+                partitions=self.cluster.partition_count(OFFSETS_TOPIC) or config.offsets_topic_num_partitions,
+                append=self._group_log.append,
+                topics=self.cluster,
+                events=self.log,
+            )
+            self._group_log.load(self._groups)
+        return self._groups
+
+    def load(self) -> None:
+        """Replay what the log holds: topics first, then groups. Afterwards every request can be served."""
+        self.metadata.load()
+        for name, index in self.cluster.attach_logs():
+            self.log.warning("folder set aside: it belongs to no topic of this cluster", topic=name, partition=index)
+        if OFFSETS_TOPIC in self.cluster.topics:
+            _ = self.groups  # replayed before anyone can ask
+        self.housekeeping.start()
+
+    def shut_down(self) -> None:
+        """Answer everyone who waits: members hear that the coordinator is gone, fetches end with what is there."""
+        if self._groups is not None:
+            self._groups.shutdown()
+        for topic in self.cluster.topics.values():
+            for partition in topic.partitions:
+                for waiter in tuple(partition.waiters):
+                    waiter.wake()
+
+    def leader_of(self, topic: str, index: int) -> Partition:
+        """The partition, if this node leads it. Raises KafkaError UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER."""
+        partition = self.cluster.partition(topic, index)
+        if partition is None:
+            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+        if partition.leader != self.node.id:
+            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        return partition
+
+    def check_leader_epoch(self, partition: Partition, known_epoch: int) -> None:
+        """KIP-320: a client that names an epoch must name ours. Raises FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH."""
+        if known_epoch < 0 or known_epoch == partition.leader_epoch:
+            return
+        raise KafkaError(
+            ErrorCode.UNKNOWN_LEADER_EPOCH if known_epoch > partition.leader_epoch else ErrorCode.FENCED_LEADER_EPOCH
+        )
+
+    def group_coordinator_node(self, group: str) -> Node:
+        """The node that leads the group's partition of `__consumer_offsets`, which is created if need be."""
+        topic = self.metadata.internal_topic(OFFSETS_TOPIC)
+        return self.cluster.nodes[topic.partitions[self.groups.partition_for(group)].leader]
+
+    def delete_topic(self, topic: Topic) -> None:
+        """Remove a topic, its records, and what groups committed for it. Raises KafkaError."""
+        self.metadata.delete_topic(topic)
+        if self._groups is not None:
+            self._groups.on_topic_deleted(topic.name)
+
+
+async def serve(options: ServeOptions, *, started_ms: int) -> None:
+    """Run a broker until a signal. `started_ms`: the system clock's `mono_ms` when the process began.
+
+    Raises StartupError with a sentence for the user.
+    """
+    clock = SystemClock()
+    ids = Ids()
+    log = Log(sys.stderr, options.log_format, clock, options.log_level)
+    # Open before the log is, so that Ctrl-C never lands inside an append.
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        _raise_descriptor_limit()
+        sockets = bind(options.listeners, optional=LOOPBACK if {h for h, _ in options.listeners} >= LOOPBACK else NONE)
+        try:
+            with _data_folder(options) as path:
+                store = _open_store(path, options, clock, ids, log)
+                try:
+                    broker = _build(options, store, clock, ids, log)
+                    await _serve_until_signal(broker, sockets, options, path, signals, started_ms)
+                finally:
+                    store.close()
+                    log.info("stopped")
+        finally:
+            for sock in sockets:
+                sock.close()
+
+
+async def run(
+    broker: Broker, server: Server, stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve `broker`, which has loaded, until `stop`; `started` means that the first request will be served.
+
+    Two nurseries: listeners and timers end first, then connections send their last answers within GRACE_S.
+    """
+    async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as serving:
+            serving.start_soon(drive, broker.timers, broker.clock)
+            serving.start_soon(server.accept_all, broker.gate, connections)
+            server.listen()
+            task_status.started()
+            await stop.wait()
+            serving.cancel_scope.cancel()
+        server.close()
+        broker.shut_down()
+        server.stop_connections()
+        connections.cancel_scope.deadline = trio.current_time() + GRACE_S
+
+
+async def _serve_until_signal(
+    broker: Broker,
+    sockets: list[socket.socket],
+    options: ServeOptions,
+    path: str,
+    signals: AsyncIterator[int],
+    started_ms: int,
+) -> None:
+    server = Server(sockets, limits=limits_of(options.settings), clock=broker.clock, log=broker.log)
+    broker.load()
+    _create_topics(broker, options)
+    broker.housekeeping.watch_connections(server)
+    # What is here now stays: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    stop = trio.Event()
+    failure: StartupError | None = None
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run, broker, server, stop)
+        try:
+            _announce(options, path, sockets, broker.clock.mono_ms() - started_ms)
+        except StartupError as error:  # kept for outside: a nursery would wrap it
+            failure = error
+        else:
+            received = await anext(aiter(signals))
+            # A second signal ends the process at once.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            broker.log.info("stopping", signal=signal.Signals(received).name, connections=len(server.connections))
+        stop.set()
+    if failure is not None:
+        raise failure
+
+
+def _build(options: ServeOptions, store: Store, clock: Clock, ids: Ids, log: Log) -> Broker:
+    host, port = options.advertise or (None, None)
+    node = Node(options.settings.own_id, host, port, options.settings.broker_rack)
+    return Broker(options.settings, store, node=node, clock=clock, ids=ids, log=log)
+
+
+def limits_of(config: BrokerConfig) -> ServerLimits:
+    return ServerLimits(
+        max_request_bytes=config.socket_request_max_bytes,
+        queued_max_request_bytes=config.queued_max_request_bytes,
+        idle_ms=config.connections_max_idle_ms,
+        max_connections=config.max_connections,
+        max_connections_per_ip=config.max_connections_per_ip,
+        send_buffer_bytes=max(0, config.socket_send_buffer_bytes),
+        receive_buffer_bytes=max(0, config.socket_receive_buffer_bytes),
+    )
+
+
+@contextmanager
+def _data_folder(options: ServeOptions) -> Iterator[str]:
+    """The folder of the log; a temporary one, removed at the end, if nothing is to be kept."""
+    if not options.ephemeral:
+        yield options.data_dir
+        return
+    import shutil
+    import tempfile
+
+    path = tempfile.mkdtemp(prefix="ottla-")
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _open_store(path: str, options: ServeOptions, clock: Clock, ids: Ids, log: Log) -> Store:
+    try:
+        return Store.open(
+            path,
+            clock=clock,
+            ids=ids,
+            node_id=options.settings.own_id,
+            broker_defaults=options.settings.log_defaults(),
+            warn=log.warning,
+        )
+    except StoreError as error:
+        raise StartupError(str(error)) from None
+
+
+def _create_topics(broker: Broker, options: ServeOptions) -> None:
+    """The topics of --topic; one that is there already is left as it is."""
+    for spec in options.topics:
+        if spec.name not in broker.cluster.topics:
+            try:
+                broker.metadata.create_topic(
+                    broker.metadata.plan_topic(spec.name, spec.partitions, -1, None, spec.configs)
+                )
+            except KafkaError as error:
+                raise StartupError(f"--topic {spec.name}: {error.message or error.code.name}") from None
+
+
+def _announce(options: ServeOptions, path: str, sockets: list[socket.socket], elapsed_ms: int) -> None:
+    """Tell whoever waits: the port file, then the ready line."""
+    host, port = sockets[0].getsockname()[:2]
+    if options.port_file is not None:
+        partial = f"{options.port_file}.{os.getpid()}"
+        try:
+            with open(partial, "w") as file:
+                file.write(f"{port}\n")
+            os.replace(partial, options.port_file)  # whoever sees the file sees it whole
+        except OSError as error:
+            raise StartupError(
+                f"cannot write --port-file {options.port_file}: {error.strerror}; give a path in a folder you may write"
+            ) from None
+    if options.advertise is not None:
+        host, port = options.advertise[0], options.advertise[1] or port
+    elif host in ("0.0.0.0", "::"):
+        host = "localhost"
+    bootstrap = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    print(ready_line(bootstrap, os.path.abspath(path), __version__, elapsed_ms, options.log_format), flush=True)
+
+
+def _raise_descriptor_limit() -> None:
+    """Lift the soft limit of open files to the hard one: segments and connections each take one."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):  # macOS refuses "unlimited"
+            pass

@@ -1,0 +1,27 @@
+"""Drives the heap of deadlines (coordinator/timers.py) with trio: the only place that sleeps until a deadline."""
+
+from __future__ import annotations
+
+import trio
+
+from ottla.coordinator.timers import Timers
+from ottla.log.clock import Clock
+
+
+async def drive(timers: Timers, clock: Clock) -> None:
+    """Run timers as they fall due, for ever."""
+    changed = trio.Event()
+
+    def earlier() -> None:
+        changed.set()
+
+    timers.on_earlier = earlier
+    while True:
+        deadline_ms = timers.next_deadline_ms()
+        wait_s = float("inf") if deadline_ms is None else max(0, deadline_ms - clock.mono_ms()) / 1000
+        with trio.move_on_after(wait_s):
+            await changed.wait()
+        changed = trio.Event()
+        # After a stall (SIGSTOP, a closed lid) heartbeats may wait in the sockets: whoever is readable runs first.
+        await trio.lowlevel.checkpoint()
+        timers.run_due()

@@ -1,0 +1,197 @@
+"""What the cluster is: nodes, topics, partitions and their leaders. One object, changed by `replay` of metadata records only.
+
+Decisions (may this topic be created?) live in metadata.py; nothing here appends, listens or answers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ottla.log.door import LogStore, PartitionLog
+from ottla.wire.state.cluster_metadata import (
+    ConfigRecord,
+    PartitionRecord,
+    ProducerIdsRecord,
+    RemoveTopicRecord,
+    TopicRecord,
+)
+
+if TYPE_CHECKING:
+    from ottla.broker.connection import Connection
+    from ottla.broker.waiting import ByteWaiter
+    from ottla.wire.schema import Message
+
+TOPIC_RESOURCE = 2  # ConfigResource type of ConfigRecord and DescribeConfigs
+INTERNAL_TOPICS = frozenset(("__consumer_offsets", "__transaction_state", "__share_group_state"))
+
+
+class Node:
+    """A broker of the cluster: an id and where clients reach it; (None, None) is the address each client came to."""
+
+    __slots__ = ("advertised_host", "advertised_port", "id", "rack")
+
+    def __init__(
+        self,
+        node_id: int,
+        advertised_host: str | None = None,
+        advertised_port: int | None = None,
+        rack: str | None = None,
+    ) -> None:
+        self.id = node_id
+        self.advertised_host = advertised_host
+        self.advertised_port = advertised_port
+        self.rack = rack
+
+    def endpoint(self, connection: Connection) -> tuple[str, int]:
+        """(host, port) that a client on `connection` is told."""
+        return self.advertised_host or connection.local_host, self.advertised_port or connection.local_port
+
+
+class Partition:
+    """One partition: who leads it, its log, and the requests that wait for it to grow."""
+
+    __slots__ = ("index", "isr", "leader", "leader_epoch", "log", "replicas", "topic", "waiters")
+
+    log: PartitionLog  # attached by Cluster
+
+    def __init__(
+        self, topic: Topic, index: int, *, leader: int, leader_epoch: int, replicas: list[int], isr: list[int]
+    ) -> None:
+        self.topic = topic
+        self.index = index
+        self.leader = leader
+        self.leader_epoch = leader_epoch
+        self.replicas = replicas
+        self.isr = isr
+        self.waiters: set[ByteWaiter] = set()
+
+    def grew(self) -> None:
+        """To be called after each append."""
+        if self.waiters:
+            for waiter in tuple(self.waiters):
+                waiter.partition_grew()
+
+
+class Topic:
+    """A topic: `partitions[i].index == i`; `overrides` are its own configs, as text."""
+
+    __slots__ = ("id", "internal", "name", "overrides", "partitions")
+
+    def __init__(self, name: str, topic_id: bytes) -> None:
+        self.name = name
+        self.id = topic_id
+        self.internal = name in INTERNAL_TOPICS
+        self.overrides: dict[str, str] = {}
+        self.partitions: list[Partition] = []
+
+    def partition(self, index: int) -> Partition | None:
+        return self.partitions[index] if 0 <= index < len(self.partitions) else None
+
+
+class Cluster:
+    """All nodes and topics. `replay` is the only code that changes topics."""
+
+    def __init__(self, nodes: list[Node], store: LogStore) -> None:
+        self.nodes = {node.id: node for node in nodes}
+        self.controller_id = nodes[0].id
+        self.cluster_id = store.cluster_id
+        self.topics: dict[str, Topic] = {}
+        self.topics_by_id: dict[bytes, Topic] = {}
+        self.next_producer_id = 0  # first id of the first block not handed out yet
+        self._store = store
+        # While history is replayed, folders on disk belong to its end: logs are attached only then.
+        self._attached = False
+        self._removed_ids: set[bytes] = set()
+
+    def partition(self, topic: str, index: int) -> Partition | None:
+        found = self.topics.get(topic)
+        return found.partition(index) if found is not None else None
+
+    # coordinator.ports.TopicLookup
+    def name_of(self, topic_id: bytes) -> str | None:
+        found = self.topics_by_id.get(topic_id)
+        return found.name if found is not None else None
+
+    def id_of(self, name: str) -> bytes | None:
+        found = self.topics.get(name)
+        return found.id if found is not None else None
+
+    def partition_count(self, name: str) -> int | None:
+        found = self.topics.get(name)
+        return len(found.partitions) if found is not None else None
+
+    def attach_logs(self) -> list[tuple[str, int]]:
+        """History is replayed: give each partition its log, finish deletions that a crash cut short.
+
+        Returns the (topic, partition) of folders that belong to no topic; they have been set aside.
+        """
+        strays = []
+        for name, index in list(self._store.existing()):
+            topic = self.topics.get(name)
+            topic_id = self._store.topic_id(name, index)
+            if topic_id in self._removed_ids:
+                self._store.delete(name, index)
+            elif topic is None or topic.partition(index) is None or topic_id not in (topic.id, bytes(16)):
+                self._store.set_aside(name, index)
+                strays.append((name, index))
+        self._attached = True
+        self._removed_ids.clear()
+        for topic in self.topics.values():
+            for partition in topic.partitions:
+                self._attach(partition)
+        return strays
+
+    def _attach(self, partition: Partition) -> None:
+        topic = partition.topic
+        partition.log = self._store.create(topic.name, partition.index, topic.id, topic.overrides, lazy=True)
+
+    def replay(self, record: Message) -> None:
+        """Apply one metadata record. Within one append: topic, its configs, then its partitions."""
+        if isinstance(record, TopicRecord):
+            topic = Topic(record.name, record.topic_id)
+            self.topics[topic.name] = topic
+            self.topics_by_id[topic.id] = topic
+        elif isinstance(record, PartitionRecord):
+            self._replay_partition(record)
+        elif isinstance(record, ConfigRecord):
+            self._replay_config(record)
+        elif isinstance(record, RemoveTopicRecord):
+            topic = self.topics_by_id.pop(record.topic_id)
+            del self.topics[topic.name]
+            if not self._attached:
+                self._removed_ids.add(topic.id)
+                return
+            for partition in topic.partitions:
+                self._store.delete(topic.name, partition.index)
+                for waiter in tuple(partition.waiters):
+                    waiter.wake()
+        elif isinstance(record, ProducerIdsRecord):
+            self.next_producer_id = record.next_producer_id
+
+    def _replay_partition(self, record: PartitionRecord) -> None:
+        topic = self.topics_by_id[record.topic_id]
+        partition = Partition(
+            topic,
+            record.partition_id,
+            leader=record.leader,
+            leader_epoch=record.leader_epoch,
+            replicas=record.replicas,
+            isr=record.isr,
+        )
+        if partition.index == len(topic.partitions):
+            topic.partitions.append(partition)
+        else:
+            topic.partitions[partition.index] = partition
+        if self._attached:
+            self._attach(partition)
+
+    def _replay_config(self, record: ConfigRecord) -> None:
+        if record.resource_type != TOPIC_RESOURCE:
+            return
+        overrides = self.topics[record.resource_name].overrides
+        if record.value is None:
+            overrides.pop(record.name, None)
+        else:
+            overrides[record.name] = record.value
+        if self._attached and self.topics[record.resource_name].partitions:
+            self._store.reconfigure(record.resource_name, overrides)

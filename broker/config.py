@@ -1,0 +1,407 @@
+"""The broker's settings under Kafka's names, typed, and what follows from them for topics.
+
+Each attribute of `BrokerConfig` is a setting that has an effect in Ottla; all others that Kafka knows are accepted and
+said to have none. Not here: where values come from (options.py), what an INT or a LIST is (config_types.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast, overload
+
+from ottla.broker.config_types import (
+    OTTLA_DEFAULTS,
+    BadValueError,
+    Definition,
+    Value,
+    definitions,
+    nearest,
+    parse,
+    to_text,
+)
+from ottla.coordinator.config import GroupConfig
+from ottla.wire.errors import ErrorCode, KafkaError
+
+if TYPE_CHECKING:
+    from ottla.broker.describe_configs import ConfigEntry
+
+T = TypeVar("T")
+_MAX_INT: Final = str(2**31 - 1)
+_MAX_LONG: Final = str(2**63 - 1)
+_UNITS_MS: Final = {".hours": 3_600_000, ".minutes": 60_000}
+
+
+class Setting(Generic[T]):
+    """One setting; Kafka's name is the attribute's with dots. Parsed at first use, from then on a plain attribute."""
+
+    __slots__ = ("_attribute", "default", "kind", "name")
+
+    def __init__(self, kind: str, default: str | None) -> None:
+        self.kind = kind
+        self.default = default  # Kafka's; OTTLA_DEFAULTS go before it
+
+    def __set_name__(self, owner: type[BrokerConfig], attribute: str) -> None:
+        self._attribute = attribute
+        self.name = attribute.replace("_", ".")
+        self.default = OTTLA_DEFAULTS.get(self.name, self.default)
+
+    @overload
+    def __get__(self, config: None, owner: type[BrokerConfig]) -> Setting[T]: ...
+    @overload
+    def __get__(self, config: BrokerConfig, owner: type[BrokerConfig]) -> T: ...
+    def __get__(self, config: BrokerConfig | None, owner: type[BrokerConfig]) -> Setting[T] | T:
+        if config is None:
+            return self
+        text = config.explicit.get(self.name, self.default)
+        value = cast(T, None if text is None else parse(self.kind, text))
+        config.__dict__[self._attribute] = value
+        return value
+
+
+def _int(default: str) -> Setting[int]:
+    return Setting("INT", default)
+
+
+def _long(default: str) -> Setting[int]:
+    return Setting("LONG", default)
+
+
+def _optional_int() -> Setting[int | None]:
+    return Setting("INT", None)
+
+
+def _optional_long() -> Setting[int | None]:
+    return Setting("LONG", None)
+
+
+def _bool(default: str) -> Setting[bool]:
+    return Setting("BOOLEAN", default)
+
+
+def _double(default: str) -> Setting[float]:
+    return Setting("DOUBLE", default)
+
+
+def _text(default: str) -> Setting[str]:
+    return Setting("STRING", default)
+
+
+def _list(default: str) -> Setting[list[str]]:
+    return Setting("LIST", default)
+
+
+def _optional_list() -> Setting[list[str] | None]:
+    return Setting("LIST", None)
+
+
+class BrokerConfig:
+    """Settings of one broker. `explicit` is what someone set, as text; everything else has its default.
+
+    Values are parsed when first asked for: check texts from outside with `check_setting` and `check_together` before.
+    """
+
+    # where clients reach it (options.py)
+    listeners = _list("PLAINTEXT://:9092")
+    advertised_listeners = _optional_list()
+    listener_security_protocol_map = _text(
+        "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT",
+    )
+    controller_listener_names = _list("")
+    process_roles = _list("")
+    log_dirs = _optional_list()
+    log_dir = _list("/tmp/kafka-logs")
+
+    # the node and its connections
+    node_id = _int("-1")
+    broker_id = _int("-1")
+    broker_rack: Setting[str | None] = Setting("STRING", None)
+    socket_request_max_bytes = _int("104857600")
+    socket_send_buffer_bytes = _int("102400")  # -1: the system's
+    socket_receive_buffer_bytes = _int("102400")
+    queued_max_request_bytes = _long("-1")
+    connections_max_idle_ms = _long("600000")  # negative: never
+    max_connections = _int(_MAX_INT)
+    max_connections_per_ip = _int(_MAX_INT)
+    fetch_max_bytes = _int("57671680")
+    max_incremental_fetch_session_cache_slots = _int("1000")
+
+    # topics
+    auto_create_topics_enable = _bool("true")
+    delete_topic_enable = _bool("true")
+    num_partitions = _int("1")
+    default_replication_factor = _int("1")
+    log_retention_check_interval_ms = _long("300000")
+    producer_id_expiration_ms = _int("86400000")
+    ottla_record_validation = _text("full")
+
+    # groups and offsets
+    group_initial_rebalance_delay_ms = _int("3000")
+    group_min_session_timeout_ms = _int("6000")
+    group_max_session_timeout_ms = _int("1800000")
+    group_max_size = _int(_MAX_INT)
+    offset_metadata_max_bytes = _int("4096")
+    offsets_retention_minutes = _int("10080")
+    offsets_retention_check_interval_ms = _long("600000")
+    offsets_topic_num_partitions = _int("50")
+    offsets_topic_segment_bytes = _int("104857600")
+    transaction_state_log_num_partitions = _int("50")
+    transaction_state_log_segment_bytes = _int("104857600")
+    share_coordinator_state_topic_num_partitions = _int("50")
+    share_coordinator_state_topic_segment_bytes = _int("104857600")
+
+    # defaults of topic configs
+    compression_gzip_level = _int("-1")
+    compression_lz4_level = _int("9")
+    compression_type = _text("producer")
+    compression_zstd_level = _int("3")
+    log_cleaner_delete_retention_ms = _long("86400000")
+    log_cleaner_max_compaction_lag_ms = _long(_MAX_LONG)
+    log_cleaner_min_cleanable_ratio = _double("0.5")
+    log_cleaner_min_compaction_lag_ms = _long("0")
+    log_cleanup_policy = _list("delete")
+    log_flush_interval_messages = _long(_MAX_LONG)
+    log_flush_interval_ms = _optional_long()
+    log_flush_scheduler_interval_ms = _long(_MAX_LONG)
+    log_index_interval_bytes = _int("4096")
+    log_index_size_max_bytes = _int("10485760")
+    log_local_retention_bytes = _long("-2")
+    log_local_retention_ms = _long("-2")
+    log_message_timestamp_after_max_ms = _long("3600000")
+    log_message_timestamp_before_max_ms = _long(_MAX_LONG)
+    log_message_timestamp_type = _text("CreateTime")
+    log_preallocate = _bool("false")
+    log_remote_copy_lag_bytes = _long("-1")
+    log_remote_copy_lag_ms = _long("0")
+    log_retention_bytes = _long("-1")
+    log_retention_hours = _int("168")
+    log_retention_minutes = _optional_int()
+    log_retention_ms = _optional_long()
+    log_roll_hours = _int("168")
+    log_roll_jitter_hours = _int("0")
+    log_roll_jitter_ms = _optional_long()
+    log_roll_ms = _optional_long()
+    log_segment_bytes = _int("1073741824")
+    log_segment_delete_delay_ms = _long("60000")
+    max_decompressed_message_bytes = _int("2147483639")
+    message_max_bytes = _int("1048588")
+    min_insync_replicas = _int("1")
+    unclean_leader_election_enable = _bool("false")
+
+    def __init__(self, explicit: Mapping[str, str] | None = None) -> None:
+        self.explicit = dict(explicit or {})
+        self._topic_defaults: dict[str, str] | None = None
+
+    @property
+    def own_id(self) -> int:
+        """The node's id: node.id, or the older broker.id if only that is set."""
+        if "node.id" not in self.explicit and self.broker_id >= 0:
+            return self.broker_id
+        return self.node_id
+
+    def topic_defaults(self) -> dict[str, str]:
+        """Topic config name -> the default that this broker's settings give it, for each that has a broker setting."""
+        if self._topic_defaults is None:
+            self._topic_defaults = {name: self._topic_default(names) for name, names in TOPIC_SYNONYMS.items()}
+        return self._topic_defaults
+
+    def log_defaults(self) -> dict[str, str]:
+        """What the log layer reads: `topic_defaults` and the broker-wide settings about appending."""
+        return self.topic_defaults() | {
+            "ottla.record.validation": self.ottla_record_validation,
+            "producer.id.expiration.ms": str(self.producer_id_expiration_ms),
+        }
+
+    def _topic_default(self, names: tuple[str, ...]) -> str:
+        for name in names:
+            value: Value | None = getattr(self, name.replace(".", "_"))
+            if value is not None:
+                text = to_text(in_ms(name, value))
+                assert text is not None
+                return text
+        raise AssertionError(f"none of {names} has a default")
+
+    def internal_topic(self, name: str) -> tuple[int, dict[str, str]]:
+        """(number of partitions, configs) of an internal topic. min.insync.replicas stays 1: it must never fail."""
+        if name == "__consumer_offsets":
+            return self.offsets_topic_num_partitions, {
+                "cleanup.policy": "compact",
+                "compression.type": "producer",
+                "segment.bytes": _segment_bytes(self.offsets_topic_segment_bytes),
+            }
+        if name == "__transaction_state":
+            return self.transaction_state_log_num_partitions, {
+                "cleanup.policy": "compact",
+                "compression.type": "uncompressed",
+                "segment.bytes": _segment_bytes(self.transaction_state_log_segment_bytes),
+                "unclean.leader.election.enable": "false",
+            }
+        if name == "__share_group_state":
+            return self.share_coordinator_state_topic_num_partitions, {
+                "cleanup.policy": "delete",
+                "retention.ms": "-1",
+                "segment.bytes": _segment_bytes(self.share_coordinator_state_topic_segment_bytes),
+            }
+        raise ValueError(f"{name} is no internal topic")
+
+    def group_config(self) -> GroupConfig:
+        """What the group coordinator needs to know."""
+        return GroupConfig(
+            group_min_session_timeout_ms=self.group_min_session_timeout_ms,
+            group_max_session_timeout_ms=self.group_max_session_timeout_ms,
+            group_initial_rebalance_delay_ms=self.group_initial_rebalance_delay_ms,
+            group_max_size=self.group_max_size,
+            offset_metadata_max_bytes=self.offset_metadata_max_bytes,
+            offsets_retention_minutes=self.offsets_retention_minutes,
+            offsets_retention_check_interval_ms=self.offsets_retention_check_interval_ms,
+        )
+
+    def describe_topic(self, overrides: Mapping[str, str], *, created: bool = False) -> list[ConfigEntry]:
+        """What DescribeConfigs (`created`: CreateTopics) tells about a topic with `overrides`."""
+        from ottla.broker.describe_configs import describe_topic
+
+        return describe_topic(overrides, self, created=created)
+
+    def describe_broker(self) -> list[ConfigEntry]:
+        """What DescribeConfigs tells about this broker."""
+        from ottla.broker.describe_configs import describe_broker
+
+        return describe_broker(self)
+
+    def checked_topic_overrides(self, overrides: Mapping[str, str | None]) -> dict[str, str]:
+        """`overrides` of a topic, if all may be set. Raises KafkaError INVALID_CONFIG, worded as Kafka does."""
+        checked: dict[str, str] = {}
+        if not overrides:
+            return checked
+        known = definitions().topic
+        for name, text in overrides.items():
+            definition = known.get(name)
+            if definition is None:
+                hint = nearest(name, known)
+                raise _invalid(f"Unknown topic config name: {name}" + (f" (did you mean {hint}?)" if hint else ""))
+            if text is None:
+                raise _invalid(f"Null value not supported for topic configs: {name}")
+            try:
+                value = definition.checked(text)
+            except BadValueError as error:
+                raise _invalid(f"Invalid value {text} for configuration {name}: {error}") from error
+            if name == "remote.storage.enable" and value:
+                raise _invalid("Tiered storage is not served here: remote.storage.enable must stay false")
+            checked[name] = text
+        effective = self.topic_defaults() | checked
+        least, most = effective["min.compaction.lag.ms"], effective["max.compaction.lag.ms"]
+        if int(least) > int(most):
+            raise _invalid(f"min.compaction.lag.ms ({least}) must not be larger than max.compaction.lag.ms ({most})")
+        return checked
+
+
+# Topic config: the broker settings that give its default, the first one that is set wins.
+TOPIC_SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
+    "cleanup.policy": ("log.cleanup.policy",),
+    "compression.gzip.level": ("compression.gzip.level",),
+    "compression.lz4.level": ("compression.lz4.level",),
+    "compression.type": ("compression.type",),
+    "compression.zstd.level": ("compression.zstd.level",),
+    "delete.retention.ms": ("log.cleaner.delete.retention.ms",),
+    "file.delete.delay.ms": ("log.segment.delete.delay.ms",),
+    "flush.messages": ("log.flush.interval.messages",),
+    "flush.ms": ("log.flush.interval.ms", "log.flush.scheduler.interval.ms"),
+    "index.interval.bytes": ("log.index.interval.bytes",),
+    "local.retention.bytes": ("log.local.retention.bytes",),
+    "local.retention.ms": ("log.local.retention.ms",),
+    "max.compaction.lag.ms": ("log.cleaner.max.compaction.lag.ms",),
+    "max.decompressed.message.bytes": ("max.decompressed.message.bytes",),
+    "max.message.bytes": ("message.max.bytes",),
+    "message.timestamp.after.max.ms": ("log.message.timestamp.after.max.ms",),
+    "message.timestamp.before.max.ms": ("log.message.timestamp.before.max.ms",),
+    "message.timestamp.type": ("log.message.timestamp.type",),
+    "min.cleanable.dirty.ratio": ("log.cleaner.min.cleanable.ratio",),
+    "min.compaction.lag.ms": ("log.cleaner.min.compaction.lag.ms",),
+    "min.insync.replicas": ("min.insync.replicas",),
+    "preallocate": ("log.preallocate",),
+    "remote.copy.lag.bytes": ("log.remote.copy.lag.bytes",),
+    "remote.copy.lag.ms": ("log.remote.copy.lag.ms",),
+    "retention.bytes": ("log.retention.bytes",),
+    "retention.ms": ("log.retention.ms", "log.retention.minutes", "log.retention.hours"),
+    "segment.bytes": ("log.segment.bytes",),
+    "segment.index.bytes": ("log.index.size.max.bytes",),
+    "segment.jitter.ms": ("log.roll.jitter.ms", "log.roll.jitter.hours"),
+    "segment.ms": ("log.roll.ms", "log.roll.hours"),
+    "unclean.leader.election.enable": ("unclean.leader.election.enable",),
+}
+
+SETTINGS: Final[dict[str, Setting[Value | None]]] = {
+    setting.name: setting for setting in vars(BrokerConfig).values() if isinstance(setting, Setting)
+}
+EFFECTS: Final = frozenset(SETTINGS)
+"""The settings that change something in Ottla; the others that Kafka knows are accepted without effect."""
+
+
+def in_ms(name: str, value: Value) -> Value:
+    """A broker setting's value in the unit of its topic config: hours and minutes become ms, "for ever" is -1."""
+    for suffix, unit_ms in _UNITS_MS.items():
+        if name.endswith(suffix) and isinstance(value, int):
+            return value * unit_ms if value >= 0 else -1
+    if name == "log.retention.ms" and isinstance(value, int):
+        return max(value, -1)
+    return value
+
+
+class UnknownSettingError(ValueError):
+    """Kafka has no broker setting of that name. `hint` is a sentence that helps, or ""."""
+
+    def __init__(self, name: str, hint: str) -> None:
+        super().__init__(name)
+        self.hint = hint
+
+
+def setting_definition(name: str) -> Definition:
+    """The definition of a setting, also of one for a single listener. Raises UnknownSettingError."""
+    known = definitions().broker
+    definition = known.get(name)
+    if definition is None and name.startswith("listener.name."):  # listener.name.{listener}.{setting}
+        definition = known.get(name.split(".", 3)[-1])
+    if definition is None:
+        raise UnknownSettingError(name, _hint(name))
+    return definition
+
+
+def check_setting(name: str, text: str) -> None:
+    """Check one setting from outside. Raises UnknownSettingError or BadValueError."""
+    setting_definition(name).checked(text)
+
+
+def _hint(name: str) -> str:
+    if name in definitions().topic:
+        for_one = f"one topic takes it by --topic NAME:PARTITIONS:{name}=VALUE"
+        if name in TOPIC_SYNONYMS:
+            return f"for all topics set {TOPIC_SYNONYMS[name][0]}, {for_one}"
+        return for_one
+    meant = nearest(name, definitions().broker)
+    return f"did you mean {meant}?" if meant else ""
+
+
+def check_together(config: BrokerConfig) -> None:
+    """Check what settings demand of each other. Raises BadValueError, which then names them."""
+    if "node.id" in config.explicit and config.broker_id not in (-1, config.node_id):
+        raise BadValueError(f"node.id={config.node_id} and broker.id={config.broker_id} differ; leave out broker.id")
+    for name in TOPIC_SYNONYMS["retention.ms"]:
+        if name in config.explicit and parse("LONG", config.explicit[name]) == 0:
+            raise BadValueError(f"{name} must be at least 1, or -1 to keep records for ever")
+    if config.group_min_session_timeout_ms > config.group_max_session_timeout_ms:
+        raise BadValueError(
+            f"group.min.session.timeout.ms={config.group_min_session_timeout_ms} must not be larger than"
+            f" group.max.session.timeout.ms={config.group_max_session_timeout_ms}"
+        )
+    if config.log_cleaner_min_compaction_lag_ms > config.log_cleaner_max_compaction_lag_ms:
+        raise BadValueError(
+            f"log.cleaner.min.compaction.lag.ms={config.log_cleaner_min_compaction_lag_ms} must not be larger than"
+            f" log.cleaner.max.compaction.lag.ms={config.log_cleaner_max_compaction_lag_ms}"
+        )
+
+
+def _segment_bytes(wanted: int) -> str:
+    return str(max(wanted, 1 << 20))  # topics have a floor of 1 MiB that these broker settings lack
+
+
+def _invalid(message: str) -> KafkaError:
+    return KafkaError(ErrorCode.INVALID_CONFIG, message)

@@ -1,0 +1,346 @@
+"""One client connection: bytes in, frames to the gate, answers out, one request after another as Kafka does.
+
+Per request no task, cancel scope, channel or lock: a readable socket is drained into the shared receive buffer, every whole
+frame in it is handled at once, and the answers leave in one send. Only here is a request waited for. Knows no API.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import trio
+
+from ottla.broker.dispatch import CloseConnection, Gate, GateParked, Reply
+from ottla.log.door import FileSlice, Pending
+from ottla.wire.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from ottla.broker.server import Server
+
+FRAME_TIMEOUT_MS = 30_000  # for a frame to come in whole, and 1 ms more for each
+MIN_BYTES_PER_MS = 32  # bytes that came: 32 KB/s are enough
+BURST_FRAMES = 8  # then others get their turn
+BURST_BYTES = 1 << 20
+FIRST_PARTIAL_BYTES = 1 << 16  # memory follows the bytes that came, not the size announced
+SENDFILE_FROM_BYTES = 8192  # below this a pread into the reply is cheaper than a system call of its own
+READ_CHUNK_BYTES = 1 << 18  # where there is no sendfile
+
+_MAPPED = "::ffff:"  # an IPv4 peer on a socket that listens on both families
+_MSG_MORE: int = getattr(socket, "MSG_MORE", 0)
+_sendfile = getattr(os, "sendfile", None)
+
+
+class Connection:
+    """A connected client. `host` and `port` are the peer's, `local_host` and `local_port` the address it reached us at."""
+
+    __slots__ = (
+        "_filled",
+        "_frame_since_ms",
+        "_frames_since_wait",
+        "_gate",
+        "_out",
+        "_partial",
+        "_server",
+        "_sock",
+        "_total",
+        "active_ms",
+        "close_on_idle",
+        "host",
+        "local_host",
+        "local_port",
+        "parked",
+        "port",
+        "use_sendfile",
+    )
+
+    def __init__(self, server: Server, gate: Gate, sock: socket.socket, active_ms: int) -> None:
+        self._server = server
+        self._gate = gate
+        self._sock = sock
+        self._partial: bytearray | None = None  # the frame under way, its 4 size bytes included
+        self._filled = 0
+        self._total = 0  # bytes of the whole frame, 0 while the size itself is not complete
+        self._frame_since_ms = 0  # when the frame under way began
+        self._out: Reply = []
+        self._frames_since_wait = 0
+        self.active_ms = active_ms
+        self.parked = False
+        self.close_on_idle = False
+        self.use_sendfile = server.use_sendfile and _sendfile is not None
+        peer, local = sock.getpeername(), sock.getsockname()
+        self.host: str = peer[0].removeprefix(_MAPPED)
+        self.port: int = peer[1]
+        self.local_host: str = local[0].removeprefix(_MAPPED)
+        self.local_port: int = local[1]
+
+    async def run(self) -> None:
+        """Serve until the peer leaves, breaks the protocol or the server stops. Lets nothing out but cancellation."""
+        log = self._server.log
+        try:
+            await self._serve()
+        except ProtocolError as error:
+            log.warning("connection closed", peer=f"{self.host}:{self.port}", reason=str(error))
+            await self._flush_last()
+        except CloseConnection as error:
+            log.info("connection closed", peer=f"{self.host}:{self.port}", reason=str(error))
+            await self._flush_last()
+        except OSError as error:  # the peer went away; that is its right
+            log.debug("connection lost", peer=f"{self.host}:{self.port}", reason=str(error))
+        except Exception as error:
+            log.error("connection failed", error, peer=f"{self.host}:{self.port}")
+        finally:
+            self._drop_output()
+            self._server.budget.give_back(self)
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+
+    def stop(self) -> None:
+        """Finish what has been received and close; wakes the connection if it idles."""
+        self.close_on_idle = True
+        try:
+            self._sock.shutdown(socket.SHUT_RD)
+        except OSError:
+            pass  # already gone
+
+    def abort(self) -> None:
+        """Close now, whatever is under way."""
+        self.close_on_idle = True
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # already gone
+
+    def is_too_slow(self, now_ms: int) -> bool:
+        """Whether a frame has been under way for longer than any honest peer needs."""
+        if self._partial is None:
+            return False
+        return now_ms - self._frame_since_ms > FRAME_TIMEOUT_MS + self._filled // MIN_BYTES_PER_MS
+
+    async def _serve(self) -> None:
+        sock = self._sock
+        shared = self._server.receive_view
+        while True:
+            if self._partial is None:
+                target = shared
+            else:
+                if self._filled == len(self._partial):
+                    await self._grow()
+                target = memoryview(self._partial)[self._filled : self._total or 4]
+            try:
+                received = sock.recv_into(target)
+            except BlockingIOError:
+                if self._partial is not None:
+                    target.release()
+                if self.close_on_idle:
+                    return
+                self._frames_since_wait = 0
+                await trio.lowlevel.wait_readable(sock)
+                continue
+            if self._partial is not None:
+                target.release()
+            if received == 0:
+                return
+            self.active_ms = self._server.clock.mono_ms()
+            if self._partial is None:
+                await self._consume(shared, received)
+            else:
+                self._filled += received
+                if self._filled == self._total:
+                    frame, self._partial = self._partial, None
+                    self._server.budget.give_back(self)
+                    await self._consume(memoryview(frame), self._total)
+                elif self._total == 0 and self._filled == 4:
+                    self._total = 4 + self._frame_size(self._partial, 0)
+            if self._frames_since_wait >= BURST_FRAMES:
+                self._frames_since_wait = 0
+                await trio.lowlevel.checkpoint()
+
+    async def _grow(self) -> None:
+        """More room for the frame under way: as its bytes arrive, never past its end, within the server's budget."""
+        partial = self._partial
+        assert partial is not None
+        more = min((self._total or 4) - len(partial), max(3 * len(partial), FIRST_PARTIAL_BYTES))
+        budget = self._server.budget
+        if not budget.take(self, more):
+            await budget.wait_for(self, more)
+            self._frame_since_ms = self._server.clock.mono_ms()  # the wait was ours
+        partial.extend(bytes(more))
+
+    def _keep(self, view: memoryview, start: int, end: int) -> None:
+        """Copy the beginning of a frame out of the shared buffer, which belongs to others after the next await."""
+        self._partial = bytearray(view[start:end])
+        self._server.budget.hold(self, end - start)
+        self._frame_since_ms = self.active_ms
+        self._filled = end - start
+        self._total = 4 + self._frame_size(view, start) if self._filled >= 4 else 0
+
+    def _frame_size(self, buffer: memoryview | bytearray, start: int) -> int:
+        size = int.from_bytes(buffer[start : start + 4], "big", signed=True)
+        if not 0 < size <= self._server.max_request_bytes:
+            raise ProtocolError(_describe_bad_size(bytes(buffer[start : start + 4]), size))
+        return size
+
+    async def _consume(self, view: memoryview, end: int) -> None:
+        """Handle each whole frame of `view[:end]` in order, keep what is left of the last one, send the answers."""
+        position = 0
+        frames = 0
+        handled_bytes = 0
+        handle = self._gate.handle
+        out = self._out
+        while end - position >= 4:
+            start = position + 4
+            stop = start + self._frame_size(view, position)
+            if stop > end:
+                break
+            reply = handle(self, view, start, stop)
+            handled_bytes += stop - position
+            position = stop
+            frames += 1
+            if reply is None:
+                continue
+            if isinstance(reply, GateParked):
+                view, position, end = self._own(view, position, end)
+                await self._flush()
+                answer = await self._wait(reply)
+                if answer is not None:
+                    out.extend(answer)
+            else:
+                out.extend(reply)
+                if frames < BURST_FRAMES and handled_bytes < BURST_BYTES:
+                    continue
+                if position < end:
+                    view, position, end = self._own(view, position, end)
+                    await self._flush()
+                    await trio.lowlevel.checkpoint()
+                    frames = handled_bytes = 0
+        if position < end:
+            self._keep(view, position, end)
+        self._frames_since_wait += BURST_FRAMES if handled_bytes >= BURST_BYTES else frames
+        if out:
+            await self._flush()
+
+    def _own(self, view: memoryview, position: int, end: int) -> tuple[memoryview, int, int]:
+        rest = memoryview(bytearray(view[position:end]))
+        return rest, 0, end - position
+
+    async def _wait(self, parked: GateParked) -> Reply | None:
+        """Park until the request is settled. Cancelled: the request is abandoned."""
+        if not parked.pending.settled:
+            self.parked = True
+            try:
+                await _settled(parked.pending)
+            except BaseException:
+                if parked.abandon is not None:
+                    parked.abandon()
+                raise
+            finally:
+                self.parked = False
+            self._frames_since_wait = 0
+        return self._gate.finish(parked)
+
+    async def _flush(self) -> None:
+        out = self._out
+        if not out:
+            return
+        chunk: list[bytes] = []
+        try:
+            for index, part in enumerate(out):
+                if isinstance(part, bytes):
+                    chunk.append(part)
+                elif part.nbytes < SENDFILE_FROM_BYTES or not self.use_sendfile:
+                    await self._send_slice_by_reading(part, chunk)
+                else:
+                    await self._send(b"".join(chunk), _MSG_MORE)
+                    chunk.clear()
+                    await self._send_slice(part)
+                if not isinstance(part, bytes):
+                    part.release()
+                    out[index] = b""
+            if chunk:
+                await self._send(chunk[0] if len(chunk) == 1 else b"".join(chunk), 0)
+        finally:
+            self._drop_output()
+
+    def _drop_output(self) -> None:
+        for part in self._out:
+            if not isinstance(part, bytes):
+                part.release()
+        self._out.clear()
+
+    async def _flush_last(self) -> None:
+        """Answers to the requests before the one that ended the connection still leave, if the peer takes them now."""
+        try:
+            with trio.move_on_after(1):
+                await self._flush()
+        except (OSError, ProtocolError):
+            pass
+
+    async def _send(self, data: bytes, flags: int) -> None:
+        sock = self._sock
+        try:
+            sent = sock.send(data, flags)
+        except BlockingIOError:
+            sent = 0
+        if sent == len(data):
+            return
+        rest = memoryview(data)[sent:]
+        while rest:
+            await trio.lowlevel.wait_writable(sock)
+            try:
+                rest = rest[sock.send(rest, flags) :]
+            except BlockingIOError:
+                continue
+            self.active_ms = self._server.clock.mono_ms()  # the peer reads: it lives
+
+    async def _send_slice(self, part: FileSlice) -> None:
+        assert _sendfile is not None
+        source, target = part.fileno(), self._sock.fileno()
+        position, left = part.position, part.nbytes
+        while left:
+            try:
+                sent = _sendfile(target, source, position, left)
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self._sock)
+                continue
+            if sent == 0:  # the file ends before the slice does: the response can't be completed
+                raise OSError("log segment shorter than the response promised")
+            position += sent
+            left -= sent
+            self.active_ms = self._server.clock.mono_ms()
+
+    async def _send_slice_by_reading(self, part: FileSlice, chunk: list[bytes]) -> None:
+        if part.nbytes <= READ_CHUNK_BYTES:
+            chunk.append(part.read())
+            return
+        await self._send(b"".join(chunk), _MSG_MORE)
+        chunk.clear()
+        for start in range(0, part.nbytes, READ_CHUNK_BYTES):
+            await self._send(part.read(start, min(READ_CHUNK_BYTES, part.nbytes - start)), 0)
+
+
+async def _settled(pending: Pending[object]) -> None:
+    task = trio.lowlevel.current_task()
+    waiting = True
+
+    def wake(_: Pending[object]) -> None:
+        if waiting:
+            trio.lowlevel.reschedule(task)
+
+    def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+        nonlocal waiting
+        waiting = False
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    pending.then(wake)
+    await trio.lowlevel.wait_task_rescheduled(abort)
+
+
+def _describe_bad_size(first: bytes, size: int) -> str:
+    """What a peer that does not speak Kafka probably meant, from the four bytes where a frame size should be."""
+    if first[:2] == b"\x16\x03":
+        return "a TLS client hello on a plaintext listener"
+    if first in (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"CONN", b"PRI "):
+        return "an HTTP request on a Kafka listener"
+    return f"a frame of {size} bytes announced (socket.request.max.bytes, or not the Kafka protocol)"

@@ -1,0 +1,170 @@
+"""The gate: every decoded request and every response passes here, as objects. Faults, recording, metrics, quotas hook in here.
+
+Knows headers, versions and errors; knows no API. What an API does lives in handlers/<api>.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ottla.wire.frame import decode_request_header, encode_response
+
+from ottla.broker.handlers import Handler, handlers
+from ottla.broker.waiting import Parked
+from ottla.log.door import FileSlice, Pending
+from ottla.wire.apis import API, ApiKey
+from ottla.wire.errors import ErrorCode, KafkaError, ProtocolError
+from ottla.wire.schema import Message
+
+if TYPE_CHECKING:
+    from ottla.broker.app import Broker
+    from ottla.broker.connection import Connection
+
+_UNKNOWN = ErrorCode.UNKNOWN_SERVER_ERROR
+
+Reply = list[bytes | FileSlice]
+
+
+class Context:
+    """One request on its way: who asked, what, and the decoded message."""
+
+    __slots__ = ("api_key", "api_version", "client_id", "connection", "correlation_id", "request")
+
+    def __init__(
+        self, connection: Connection, api_key: int, api_version: int, correlation_id: int, client_id: str
+    ) -> None:
+        self.connection = connection
+        self.api_key = api_key
+        self.api_version = api_version
+        self.correlation_id = correlation_id
+        self.client_id = client_id
+        self.request: Any = None
+
+    @property
+    def client_host(self) -> str:
+        """The peer's address as Kafka prints it in groups: "/127.0.0.1"."""
+        return f"/{self.connection.host}"
+
+
+class Tap(Protocol):
+    """Sees every request and response at the gate."""
+
+    def on_request(self, context: Context) -> Message | None:
+        """A message returned here is the answer; the handler is not called."""
+        ...
+
+    def on_response(self, context: Context, response: Message) -> None: ...
+
+
+class CloseConnection(Exception):  # noqa: N818  # an instruction, not an error
+    """Raised by a handler whose answer to a request is to close (Produce with acks=0 that failed)."""
+
+
+class Gate:
+    """Takes a frame's bytes, gives the bytes of its answer, a `Parked` request, or None when there is no answer."""
+
+    __slots__ = ("_broker", "_handlers", "counts", "taps")
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._handlers = handlers
+        self.taps: list[Tap] = []
+        self.counts: dict[tuple[int, int], int] = {}  # (api key, version) -> requests seen
+
+    def handle(self, connection: Connection, view: memoryview, start: int, end: int) -> Reply | GateParked | None:
+        """One request frame, `view[start:end]` without its size. Raises ProtocolError or CloseConnection: close."""
+        header = decode_request_header(view, start, end)
+        api_key, version = header.api_key, header.api_version
+        handler = self._handlers.get(api_key)
+        client_id = header.client_id or ""
+        context = Context(connection, api_key, version, header.correlation_id, client_id)
+        if handler is None:
+            raise ProtocolError(f"{_api_name(api_key)} is not served (client id {client_id!r})")
+        if not handler.min_version <= version <= handler.max_version:
+            if api_key != ApiKey.API_VERSIONS:
+                raise ProtocolError(f"{_api_name(api_key)} v{version} is not served (client id {client_id!r})")
+            # KIP-511: an ApiVersions of the future is answered in v0, so that the client can come back lower
+            context.api_version = 0
+            return self._answer(context, handler.error(None, 0, ErrorCode.UNSUPPORTED_VERSION))
+        counted = (api_key, version)
+        self.counts[counted] = self.counts.get(counted, 0) + 1
+        context.request = handler.request.decode(view[:end], version, header.body_offset)
+        if self.taps:
+            for tap in self.taps:
+                instead = tap.on_request(context)
+                if instead is not None:
+                    return self._answer(context, instead)
+        return self._run(context, handler, lambda: handler.handle(self._broker, context, context.request))
+
+    def finish(self, parked: GateParked) -> Reply | None:
+        """The answer of a parked request whose wait is over."""
+        context = parked.context
+        reply = self._run(context, self._handlers[context.api_key], parked.finish)
+        if isinstance(reply, GateParked):
+            raise RuntimeError(f"{_api_name(context.api_key)} parked twice")
+        return reply
+
+    def _run(
+        self, context: Context, handler: Handler, work: Callable[[], Message | Pending[Any] | Parked | None]
+    ) -> Reply | GateParked | None:
+        try:
+            response = work()
+        except (ProtocolError, CloseConnection):
+            raise
+        except KafkaError as error:
+            response = handler.error(context.request, context.api_version, error.code)
+        except Exception as error:
+            self._report(context, error)
+            response = handler.error(context.request, context.api_version, _UNKNOWN)
+        if response is None:
+            return None
+        if isinstance(response, Message):
+            try:
+                return self._answer(context, response)
+            except Exception as error:  # an answer that its version cannot carry is our mistake, not the client's
+                self._report(context, error)
+                return self._answer(context, handler.error(context.request, context.api_version, _UNKNOWN))
+        if isinstance(response, Pending):
+            return GateParked(context, response, response.result, None)
+        return GateParked(context, response.pending, response.finish, response.abandon)
+
+    def _report(self, context: Context, error: Exception) -> None:
+        self._broker.log.error(
+            "request failed",
+            error,
+            api=_api_name(context.api_key),
+            version=context.api_version,
+            client=context.client_id,
+            correlation_id=context.correlation_id,
+        )
+
+    def _answer(self, context: Context, response: Message) -> Reply:
+        if self.taps:
+            for tap in self.taps:
+                tap.on_response(context, response)
+        parts = encode_response(context.api_key, context.api_version, context.correlation_id, response)
+        return parts  # type: ignore[return-value]  # slices in our responses are the log's
+
+
+class GateParked:
+    """A parked request together with its context; the connection waits for `pending`, then calls `Gate.finish`."""
+
+    __slots__ = ("abandon", "context", "finish", "pending")
+
+    def __init__(
+        self,
+        context: Context,
+        pending: Pending[Any],
+        finish: Callable[[], Message | None],
+        abandon: Callable[[], None] | None,
+    ) -> None:
+        self.context = context
+        self.pending = pending
+        self.finish = finish
+        self.abandon = abandon
+
+
+def _api_name(key: int) -> str:
+    spec = API.get(key)
+    return spec.name if spec is not None else f"API key {key}"

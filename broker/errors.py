@@ -1,0 +1,7 @@
+"""Errors that end the start of a broker. Nothing that happens on the wire."""
+
+from __future__ import annotations
+
+
+class StartupError(Exception):
+    """The broker cannot start; the text is one sentence that names the cause and the fix (exit code 1)."""

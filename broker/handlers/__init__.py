@@ -1,0 +1,56 @@
+"""The table of the APIs that Ottla serves. What stands here is advertised (ApiVersions), what does not isn't.
+
+One module an API, imported when the first such request comes, each with
+`handle(broker, context, request) -> Message | Pending | Parked | None` and `error(request, version, code) -> Message`,
+the answer that carries `code` wherever Kafka would put it. Versions are those of Kafka 4.4 (wire/apis.py).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from ottla.wire.apis import API, ApiKey
+
+_MODULES = {
+    ApiKey.PRODUCE: "produce",
+    ApiKey.FETCH: "fetch",
+    ApiKey.LIST_OFFSETS: "list_offsets",
+    ApiKey.METADATA: "metadata",
+    ApiKey.API_VERSIONS: "api_versions",
+    ApiKey.CREATE_TOPICS: "create_topics",
+    ApiKey.DELETE_TOPICS: "delete_topics",
+    ApiKey.INIT_PRODUCER_ID: "init_producer_id",
+    ApiKey.DESCRIBE_CONFIGS: "describe_configs",
+    ApiKey.DESCRIBE_CLUSTER: "describe_cluster",
+}
+
+
+class Handler:
+    """One API as served: its version range, its request class, and its two functions, loaded at the first use."""
+
+    __slots__ = ("error", "handle", "key", "max_version", "min_version", "request")
+
+    # Set by __getattr__ at first use; typed Any since each module narrows the request to its own class.
+    request: Any
+    handle: Any
+    error: Any
+
+    def __init__(self, key: ApiKey) -> None:
+        spec = API[key]
+        self.key = key
+        self.min_version = spec.min_version
+        self.max_version = spec.max_version
+
+    def __getattr__(self, name: str) -> Any:
+        # Only reached while the slots are empty, so a served request pays a plain attribute access.
+        if name not in ("request", "handle", "error"):
+            raise AttributeError(name)
+        module = import_module(f"ottla.broker.handlers.{_MODULES[self.key]}")
+        self.request = API[self.key].request
+        self.handle = module.handle
+        self.error = module.error
+        return getattr(self, name)
+
+
+handlers: dict[int, Handler] = {int(key): Handler(key) for key in _MODULES}

@@ -1,0 +1,57 @@
+"""ApiVersions (18), v0-5: what this broker serves, computed from the table of handlers. KIP-35, KIP-511, KIP-584."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ottla.broker.handlers import handlers
+from ottla.wire.apis import ApiKey
+from ottla.wire.errors import ErrorCode
+from ottla.wire.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
+
+if TYPE_CHECKING:
+    from ottla.broker.app import Broker
+    from ottla.broker.dispatch import Context
+
+_SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
+# Produce 0-2 are refused, yet listed: librdkafka before 1.x does not believe in the protocol otherwise (KAFKA-18659).
+_LISTED_FROM = {ApiKey.PRODUCE: 0}
+_FEATURES_EPOCH = 0  # no feature has a level yet
+
+
+def handle(broker: Broker, context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse:
+    version = context.api_version
+    if version >= 3 and not (
+        _SOFTWARE.fullmatch(request.client_software_name) and _SOFTWARE.fullmatch(request.client_software_version)
+    ):
+        return ApiVersionsResponse(error_code=ErrorCode.INVALID_REQUEST)
+    if version >= 5:
+        code = _addressee_fault(broker, request)
+        if code is not None:
+            return ApiVersionsResponse(error_code=code)
+    keys = [_entry(key) for key in sorted(handlers)]
+    return ApiVersionsResponse(api_keys=keys, finalized_features_epoch=_FEATURES_EPOCH)
+
+
+def error(request: ApiVersionsRequest | None, version: int, code: ErrorCode) -> ApiVersionsResponse:
+    """With UNSUPPORTED_VERSION the list holds ApiVersions alone, so that the client can come back lower."""
+    keys = [_entry(ApiKey.API_VERSIONS)] if code == ErrorCode.UNSUPPORTED_VERSION else []
+    return ApiVersionsResponse(error_code=code, api_keys=keys)
+
+
+def _entry(key: int) -> ApiVersionsResponse.ApiVersion:
+    handler = handlers[key]
+    return ApiVersionsResponse.ApiVersion(
+        api_key=key, min_version=_LISTED_FROM.get(handler.key, handler.min_version), max_version=handler.max_version
+    )
+
+
+def _addressee_fault(broker: Broker, request: ApiVersionsRequest) -> ErrorCode | None:
+    """v5: a client may say which broker it believes to talk to (KIP-1242); both or neither."""
+    has_cluster, has_node = request.cluster_id is not None, request.node_id >= 0
+    if has_cluster != has_node:
+        return ErrorCode.INVALID_REQUEST
+    if has_cluster and (request.cluster_id != broker.cluster.cluster_id or request.node_id != broker.node.id):
+        return ErrorCode.REBOOTSTRAP_REQUIRED
+    return None

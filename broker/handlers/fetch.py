@@ -1,0 +1,222 @@
+"""Fetch (1), v4-18: stored record batches from given offsets on, waiting for them if asked. KIP-227 (sessions), KIP-516.
+
+The hot path out: plan by offsets alone, wait in purgatory, then read slices of log files that leave by sendfile.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ottla.broker.fetch_sessions import FetchSession, FetchTarget, Key
+from ottla.broker.waiting import ByteWaiter, Parked
+from ottla.log.door import Done, ReadResult
+from ottla.wire.errors import ErrorCode, KafkaError
+from ottla.wire.messages.fetch import FetchRequest, FetchResponse
+
+if TYPE_CHECKING:
+    from ottla.broker.app import Broker
+    from ottla.broker.cluster import Partition, Topic
+    from ottla.broker.dispatch import Context
+
+TopicResponse = FetchResponse.FetchableTopicResponse
+PartitionResponse = FetchResponse.PartitionData
+EpochEndOffset = FetchResponse.EpochEndOffset
+READ_COMMITTED = 1
+# A partition that is not there does not end the wait of the others (as observed); what a read says does.
+_KEEPS_WAITING = frozenset((ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID))
+
+
+def handle(broker: Broker, context: Context, request: FetchRequest) -> FetchResponse | Parked:
+    try:
+        session, targets, incremental = broker.fetch_sessions.resolve(request, context.api_version)
+    except KafkaError as fault:
+        return error(request, context.api_version, fault.code)
+    fetch = _Fetch(broker, request, session, targets, incremental)
+    watched = fetch.watch()
+    if watched is None:
+        return fetch.answer()
+    waiter = ByteWaiter(watched, fetch.min_bytes, request.max_wait_ms, broker.timers)
+    return Parked(waiter.pending, fetch.answer, waiter.forget)
+
+
+def error(request: FetchRequest, version: int, code: ErrorCode) -> FetchResponse:
+    """Errors of the whole request stand at the top since v7; before, on each partition."""
+    if version >= 7:
+        return FetchResponse(error_code=code)
+    return FetchResponse(
+        responses=[
+            TopicResponse(
+                topic=topic.topic,
+                partitions=[
+                    PartitionResponse(partition_index=wanted.partition, error_code=code, high_watermark=-1, records=b"")
+                    for wanted in topic.partitions
+                ],
+            )
+            for topic in request.topics
+        ]
+    )
+
+
+class _Fetch:
+    """One Fetch while it is served: first whether it must wait, then, perhaps later, its answer."""
+
+    __slots__ = (
+        "_broker",
+        "_committed_only",
+        "_incremental",
+        "_max_bytes",
+        "_session",
+        "_targets",
+        "_wait",
+        "min_bytes",
+    )
+
+    def __init__(
+        self,
+        broker: Broker,
+        request: FetchRequest,
+        session: FetchSession | None,
+        targets: dict[Key, FetchTarget],
+        incremental: bool,
+    ) -> None:
+        self._broker = broker
+        self._session = session
+        self._targets = targets
+        self._incremental = incremental
+        self._committed_only = request.isolation_level == READ_COMMITTED
+        self._max_bytes = max(0, min(request.max_bytes, broker.config.fetch_max_bytes))
+        self._wait = request.max_wait_ms > 0 and request.min_bytes > 0
+        self.min_bytes = min(request.min_bytes, self._max_bytes)
+
+    def watch(self) -> list[tuple[Partition, int, int]] | None:
+        """The partitions to wait for, (partition, offset, bytes that count); None: answer now."""
+        if not self._wait:
+            return None
+        watched: list[tuple[Partition, int, int]] = []
+        available = 0
+        for key, target in self._targets.items():
+            try:
+                partition, diverging = self._readable(key, target)
+            except KafkaError as fault:
+                if fault.code in _KEEPS_WAITING:
+                    continue
+                return None
+            if diverging is not None:
+                return None
+            available += min(partition.log.available_bytes(target.fetch_offset), target.max_bytes)
+            if available >= self.min_bytes:
+                return None
+            watched.append((partition, target.fetch_offset, target.max_bytes))
+        return watched or None
+
+    def _readable(self, key: Key, target: FetchTarget) -> tuple[Partition, EpochEndOffset | None]:
+        """The partition and, if the client's log has left ours, where. Raises KafkaError if it can't be read there."""
+        broker = self._broker
+        name_or_id, index = key
+        topic: Topic | None
+        if isinstance(name_or_id, bytes):
+            topic = broker.cluster.topics_by_id.get(name_or_id)
+            if topic is None:
+                raise KafkaError(ErrorCode.UNKNOWN_TOPIC_ID)
+        else:
+            topic = broker.cluster.topics.get(name_or_id)
+        partition = topic.partition(index) if topic is not None else None
+        if partition is None:
+            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+        if partition.leader != broker.node.id:
+            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        broker.check_leader_epoch(partition, target.current_leader_epoch)
+        if target.last_fetched_epoch >= 0:
+            diverging = _diverging(partition, target)
+            if diverging is not None:
+                return partition, diverging
+        log = partition.log
+        if not log.log_start_offset <= target.fetch_offset <= log.log_end_offset:
+            raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
+        return partition, None
+
+    def answer(self) -> FetchResponse:
+        left = self._max_bytes
+        first = True  # the first batch found goes out whole, whatever the limits
+        session = self._session
+        responses: list[TopicResponse] = []
+        served: list[Key] = []
+        for key, target in self._targets.items():
+            data, result = self._read(key, target, left, first)
+            if result is not None:
+                size = result.records.nbytes if not isinstance(result.records, bytes) else len(result.records)
+                if size:
+                    first = False
+                    left = max(0, left - size)
+                    served.append(key)
+                    data.records = result.records
+            diverging = data.diverging_epoch.epoch >= 0
+            if session is not None or self._incremental:
+                has_more = bool(data.error_code) or diverging or bool(served and served[-1] is key)
+                news = session is None or session.is_news(target, data.high_watermark, data.log_start_offset, has_more)
+                if self._incremental and not news:
+                    continue
+            last = responses[-1] if responses else None
+            if last is None or last.topic != target.topic or last.topic_id != target.topic_id:
+                last = TopicResponse(topic=target.topic, topic_id=target.topic_id)
+                responses.append(last)
+            last.partitions.append(data)
+        if session is not None:
+            for key in served:
+                session.served(key)
+        return FetchResponse(session_id=session.id if session is not None else 0, responses=responses)
+
+    def _read(
+        self, key: Key, target: FetchTarget, left: int, first: bool
+    ) -> tuple[PartitionResponse, ReadResult | None]:
+        data = PartitionResponse(
+            partition_index=target.index,
+            high_watermark=-1,
+            records=b"",
+            aborted_transactions=[] if self._committed_only else None,
+        )
+        try:
+            partition, diverging = self._readable(key, target)
+            if diverging is not None:
+                data.diverging_epoch = diverging
+                data.aborted_transactions = None
+                _tell_offsets(data, partition)
+                return data, None
+            log = partition.log
+            if target.fetch_offset >= log.high_watermark or (not left and not first):
+                _tell_offsets(data, partition)
+                return data, None
+            outcome = log.read(
+                target.fetch_offset,
+                min(target.max_bytes, left),
+                min_one_batch=first,
+                committed_only=self._committed_only,
+            )
+            assert isinstance(outcome, Done), "cold reads wait before a Fetch is answered"
+            result = outcome.value
+        except KafkaError as fault:
+            data.error_code = fault.code
+            # Kafka's two ways to fail, before a read and in it, differ in this field.
+            data.aborted_transactions = [] if fault.code in _KEEPS_WAITING else None
+            return data, None
+        data.high_watermark = result.high_watermark
+        data.last_stable_offset = result.last_stable_offset
+        data.log_start_offset = result.log_start_offset
+        return data, result
+
+
+def _tell_offsets(data: PartitionResponse, partition: Partition) -> None:
+    log = partition.log
+    data.high_watermark = log.high_watermark
+    data.last_stable_offset = log.last_stable_offset
+    data.log_start_offset = log.log_start_offset
+
+
+def _diverging(partition: Partition, target: FetchTarget) -> EpochEndOffset | None:
+    """KIP-595: where the log of a client that last read in `last_fetched_epoch` leaves ours, if it does."""
+    epoch, end_offset = partition.log.end_offset_for_epoch(target.last_fetched_epoch)
+    if epoch < 0:
+        raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
+    if epoch < target.last_fetched_epoch or end_offset < target.fetch_offset:
+        return EpochEndOffset(epoch=epoch, end_offset=end_offset)
+    return None

@@ -1,0 +1,29 @@
+"""InitProducerId (22), v0-5: a new producer id for an idempotent producer. KIP-98, KIP-360. Transactional ids are refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ottla.wire.errors import ErrorCode
+from ottla.wire.messages.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
+
+if TYPE_CHECKING:
+    from ottla.broker.app import Broker
+    from ottla.broker.dispatch import Context
+
+
+def handle(broker: Broker, context: Context, request: InitProducerIdRequest) -> InitProducerIdResponse:
+    if request.transactional_id is not None:
+        if not request.transactional_id:
+            return error(request, context.api_version, ErrorCode.INVALID_REQUEST)
+        broker.log.warning(
+            "transactions are not served yet", client=context.client_id, transactional_id=request.transactional_id
+        )
+        return error(request, context.api_version, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    if (request.producer_id == -1) != (request.producer_epoch == -1):
+        return error(request, context.api_version, ErrorCode.INVALID_REQUEST)
+    return InitProducerIdResponse(producer_id=broker.metadata.new_producer_id(), producer_epoch=0)
+
+
+def error(request: InitProducerIdRequest, version: int, code: ErrorCode) -> InitProducerIdResponse:
+    return InitProducerIdResponse(error_code=code, producer_id=-1, producer_epoch=-1)

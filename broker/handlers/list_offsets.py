@@ -1,0 +1,107 @@
+"""ListOffsets (2), v1-11: an offset by timestamp, or one of the special ones. KIP-79, KIP-734, KIP-405, KIP-1005, KIP-1023."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from ottla.broker.waiting import Parked, all_settled
+from ottla.log.door import Done, Outcome, Pending, TimestampOffset
+from ottla.wire.errors import ErrorCode, KafkaError
+from ottla.wire.messages.list_offsets import ListOffsetsRequest, ListOffsetsResponse
+
+if TYPE_CHECKING:
+    from ottla.broker.app import Broker
+    from ottla.broker.cluster import Partition
+    from ottla.broker.dispatch import Context
+
+PartitionRequest = ListOffsetsRequest.ListOffsetsPartition
+TopicResponse = ListOffsetsResponse.ListOffsetsTopicResponse
+PartitionResponse = ListOffsetsResponse.ListOffsetsPartitionResponse
+
+LATEST, EARLIEST, MAX_TIMESTAMP, EARLIEST_LOCAL, LATEST_TIERED, EARLIEST_PENDING_UPLOAD = -1, -2, -3, -4, -5, -6
+_SPECIAL_FROM_VERSION = {
+    LATEST: 1,
+    EARLIEST: 1,
+    MAX_TIMESTAMP: 7,
+    EARLIEST_LOCAL: 8,
+    LATEST_TIERED: 9,
+    EARLIEST_PENDING_UPLOAD: 11,
+}
+_NOTHING = TimestampOffset(-1, -1, -1)
+READ_COMMITTED = 1
+
+
+def handle(broker: Broker, context: Context, request: ListOffsetsRequest) -> ListOffsetsResponse | Parked:
+    named = Counter((topic.name, part.partition_index) for topic in request.topics for part in topic.partitions)
+    waiting: list[tuple[PartitionResponse, Pending[TimestampOffset]]] = []
+    topics = []
+    for topic in request.topics:
+        answers = []
+        for part in {part.partition_index: part for part in topic.partitions}.values():
+            answer = PartitionResponse(partition_index=part.partition_index)
+            try:
+                if named[topic.name, part.partition_index] > 1:
+                    raise KafkaError(ErrorCode.INVALID_REQUEST)
+                partition = broker.leader_of(topic.name, part.partition_index)
+                broker.check_leader_epoch(partition, part.current_leader_epoch)
+                outcome = _find(partition, part.timestamp, context.api_version, request.isolation_level)
+                if isinstance(outcome, Done):
+                    _fill(answer, outcome.value, context.api_version)
+                else:
+                    waiting.append((answer, outcome))
+            except KafkaError as error:
+                answer.error_code = error.code
+            answers.append(answer)
+        topics.append(TopicResponse(name=topic.name, partitions=answers))
+    response = ListOffsetsResponse(topics=topics)
+    if not waiting:
+        return response
+
+    def finish() -> ListOffsetsResponse:
+        for answer, pending in waiting:
+            try:
+                _fill(answer, pending.result(), context.api_version)
+            except KafkaError as error:
+                answer.error_code = error.code
+        return response
+
+    return Parked(all_settled([pending for _, pending in waiting]), finish)
+
+
+def error(request: ListOffsetsRequest, version: int, code: ErrorCode) -> ListOffsetsResponse:
+    return ListOffsetsResponse(
+        topics=[
+            TopicResponse(
+                name=topic.name,
+                partitions=[
+                    PartitionResponse(partition_index=part.partition_index, error_code=code)
+                    for part in topic.partitions
+                ],
+            )
+            for topic in request.topics
+        ]
+    )
+
+
+def _fill(answer: PartitionResponse, found: TimestampOffset, version: int) -> None:
+    answer.offset, answer.timestamp = found.offset, found.timestamp_ms
+    if version >= 4:  # not ignorable: a lower version must not even try to say it
+        answer.leader_epoch = found.leader_epoch
+
+
+def _find(partition: Partition, timestamp: int, version: int, isolation_level: int) -> Outcome[TimestampOffset]:
+    log = partition.log
+    if timestamp < 0 and version < _SPECIAL_FROM_VERSION.get(timestamp, version + 1):
+        raise KafkaError(ErrorCode.UNSUPPORTED_VERSION)
+    limit = log.last_stable_offset if isolation_level == READ_COMMITTED else log.high_watermark
+    if timestamp == LATEST:
+        return Done(TimestampOffset(limit, -1, partition.leader_epoch))
+    if timestamp in (EARLIEST, EARLIEST_LOCAL):
+        return Done(TimestampOffset(log.log_start_offset, -1, log.epoch_at_start()))
+    if timestamp in (LATEST_TIERED, EARLIEST_PENDING_UPLOAD):  # no tiered storage: nothing is there
+        return Done(_NOTHING)
+    outcome = log.offset_of_max_timestamp() if timestamp == MAX_TIMESTAMP else log.offset_for_timestamp(timestamp)
+    if isinstance(outcome, Done) and outcome.value.offset >= limit:
+        return Done(_NOTHING)
+    return outcome

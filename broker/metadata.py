@@ -1,0 +1,217 @@
+"""Changes to the cluster: topics created and deleted, producer ids handed out. Decide, append to the metadata log, replay.
+
+The metadata log is `__cluster_metadata-0` with Kafka's own record schemas (records of KRaft), one record batch a change, so
+that a change is there whole or not at all. Answers to clients are made in handlers/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ottla.broker.cluster import INTERNAL_TOPICS, TOPIC_RESOURCE, Cluster, Topic
+from ottla.broker.config import BrokerConfig
+from ottla.broker.names import name_fault
+from ottla.broker.reading import read_batches
+from ottla.log.clock import Clock
+from ottla.log.door import LogStore
+from ottla.log.ids import Ids
+from ottla.wire.errors import ErrorCode, KafkaError
+from ottla.wire.records import Record, build_batch
+from ottla.wire.schema import Message
+from ottla.wire.state.cluster_metadata import (
+    ConfigRecord,
+    PartitionRecord,
+    ProducerIdsRecord,
+    RemoveTopicRecord,
+    TopicRecord,
+)
+from ottla.wire.state.metadata_frame import decode_metadata_record, encode_metadata_record
+
+METADATA_TOPIC = "__cluster_metadata"
+METADATA_TOPIC_ID = bytes(15) + b"\x01"  # fixed, as in Kafka
+MAX_PARTITIONS_PER_REQUEST = 10_000
+PRODUCER_ID_BLOCK = 1000
+
+
+class NewTopic:
+    """A topic that may be created: every check is behind it. `assignments[p]` are the replicas of partition p, leader first."""
+
+    __slots__ = ("assignments", "id", "name", "overrides")
+
+    def __init__(self, name: str, topic_id: bytes, assignments: list[list[int]], overrides: dict[str, str]) -> None:
+        self.name = name
+        self.id = topic_id
+        self.assignments = assignments
+        self.overrides = overrides
+
+
+class Metadata:
+    """The controller of the cluster."""
+
+    def __init__(self, cluster: Cluster, store: LogStore, config: BrokerConfig, *, clock: Clock, ids: Ids) -> None:
+        self._cluster = cluster
+        self._config = config
+        self._clock = clock
+        self._ids = ids
+        self._log = store.create(
+            METADATA_TOPIC,
+            0,
+            METADATA_TOPIC_ID,
+            # Every append is a decision that was promised: it is on disk before it is replayed.
+            {"retention.ms": "-1", "flush.messages": "1", "max.message.bytes": str(1 << 30)},
+            lazy=True,
+        )
+        self._producer_ids = range(0)
+
+    def load(self) -> None:
+        """Replay the whole metadata log, at start."""
+        for batch in read_batches(self._log):
+            if not batch.is_control:
+                for record in batch.records(batch.size):
+                    change = decode_metadata_record(record.value) if record.value is not None else None
+                    if change is not None:
+                        self._cluster.replay(change)
+
+    def _commit(self, records: list[Message]) -> None:
+        """Append `records` as one batch, then replay them. Raises KafkaError with the state as it was."""
+        now_ms = self._clock.wall_ms()
+        batch = build_batch(
+            Record(offset, now_ms, None, encode_metadata_record(record), ()) for offset, record in enumerate(records)
+        )
+        self._log.append(batch, leader_epoch=0, from_client=False, expected_offset=self._log.log_end_offset)
+        for record in records:
+            self._cluster.replay(record)
+
+    # ── topics ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def plan_topic(
+        self,
+        name: str,
+        partitions: int = -1,
+        replication_factor: int = -1,
+        assignments: dict[int, list[int]] | None = None,
+        overrides: Mapping[str, str | None] | None = None,
+    ) -> NewTopic:
+        """All checks of CreateTopics for one topic, in Kafka's order. -1: the broker's default. Raises KafkaError."""
+        cluster = self._cluster
+        fault = name_fault(name)
+        if fault is not None:
+            raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, fault)
+        if name in cluster.topics:
+            raise KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, f"topic {name!r} already exists")
+        folded = name.replace(".", "_")
+        if folded != name or "_" in name:  # only these can collide in a metric name, which Kafka forbids
+            for other in cluster.topics:
+                if other.replace(".", "_") == folded:
+                    raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"topic {name!r} collides with {other!r}")
+        wanted = self._config.checked_topic_overrides(overrides or {})
+        if assignments:
+            return NewTopic(
+                name, self._ids.uuid(), self._checked_assignments(assignments, partitions, replication_factor), wanted
+            )
+        if replication_factor == 0 or replication_factor < -1:
+            raise KafkaError(
+                ErrorCode.INVALID_REPLICATION_FACTOR, "replication factor must be larger than 0, or -1 for the default"
+            )
+        if partitions == 0 or partitions < -1:
+            raise KafkaError(
+                ErrorCode.INVALID_PARTITIONS, "number of partitions must be larger than 0, or -1 for the default"
+            )
+        nodes = sorted(cluster.nodes)
+        if replication_factor > len(nodes):
+            raise KafkaError(
+                ErrorCode.INVALID_REPLICATION_FACTOR,
+                f"replication factor {replication_factor} is larger than the number of brokers, {len(nodes)}",
+            )
+        # A default larger than the cluster must never fail a topic that did not ask for it.
+        factor = (
+            replication_factor if replication_factor > 0 else min(self._config.default_replication_factor, len(nodes))
+        )
+        count = partitions if partitions > 0 else self._config.num_partitions
+        if count > MAX_PARTITIONS_PER_REQUEST:
+            raise KafkaError(
+                ErrorCode.POLICY_VIOLATION, f"at most {MAX_PARTITIONS_PER_REQUEST} partitions may be created at once"
+            )
+        spread = [[nodes[(p + r) % len(nodes)] for r in range(factor)] for p in range(count)]
+        return NewTopic(name, self._ids.uuid(), spread, wanted)
+
+    def _checked_assignments(
+        self, assignments: dict[int, list[int]], partitions: int, replication_factor: int
+    ) -> list[list[int]]:
+        if partitions != -1 or replication_factor != -1:
+            raise KafkaError(
+                ErrorCode.INVALID_REQUEST, "with manual assignments, partitions and replication factor must be -1"
+            )
+        spread = [assignments.get(index) for index in range(len(assignments))]
+        checked: list[list[int]] = []
+        for index, replicas in enumerate(spread):
+            if replicas is None:
+                raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"partition {index} has no assignment")
+            if not replicas or len(set(replicas)) != len(replicas):
+                raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"partition {index}: empty or repeated replicas")
+            if not self._cluster.nodes.keys() >= set(replicas):
+                raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"partition {index} names an unknown broker")
+            if len(replicas) != len(spread[0] or ()):
+                raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, "partitions differ in their number of replicas")
+            checked.append(replicas)
+        return checked
+
+    def create_topic(self, plan: NewTopic) -> Topic:
+        """Create what was planned. Raises KafkaError KAFKA_STORAGE_ERROR."""
+        records: list[Message] = [TopicRecord(name=plan.name, topic_id=plan.id)]
+        records += [
+            ConfigRecord(resource_type=TOPIC_RESOURCE, resource_name=plan.name, name=key, value=value)
+            for key, value in plan.overrides.items()
+        ]
+        records += [
+            PartitionRecord(
+                partition_id=index,
+                topic_id=plan.id,
+                replicas=replicas,
+                isr=replicas,
+                leader=replicas[0],
+                leader_epoch=0,
+                partition_epoch=0,
+            )
+            for index, replicas in enumerate(plan.assignments)
+        ]
+        self._commit(records)
+        return self._cluster.topics[plan.name]
+
+    def auto_create(self, name: str) -> Topic:
+        """Create `name` with the broker's defaults; internal topics get their own settings. Raises KafkaError."""
+        if name in INTERNAL_TOPICS:
+            return self.internal_topic(name)
+        return self.create_topic(self.plan_topic(name))
+
+    def internal_topic(self, name: str) -> Topic:
+        """The internal topic `name`, created now if it is not there (its settings: protocol semantics, offsets)."""
+        topic = self._cluster.topics.get(name)
+        if topic is None:
+            partitions, overrides = self._config.internal_topic(name)
+            topic = self.create_topic(self.plan_topic(name, partitions, -1, None, overrides))
+        return topic
+
+    def delete_topic(self, topic: Topic) -> None:
+        """Remove a topic and its records. Raises KafkaError KAFKA_STORAGE_ERROR."""
+        self._commit([RemoveTopicRecord(topic_id=topic.id)])
+
+    # ── producer ids ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def new_producer_id(self) -> int:
+        """A producer id never given before, from a durable block of 1000, also after a crash."""
+        if not self._producer_ids:
+            first = self._cluster.next_producer_id
+            self._commit(
+                [
+                    ProducerIdsRecord(
+                        broker_id=self._cluster.controller_id,
+                        broker_epoch=0,
+                        next_producer_id=first + PRODUCER_ID_BLOCK,
+                    )
+                ]
+            )
+            self._producer_ids = range(first, first + PRODUCER_ID_BLOCK)
+        given = self._producer_ids[0]
+        self._producer_ids = self._producer_ids[1:]
+        return given

@@ -1,0 +1,30 @@
+"""Reading a whole partition from inside the broker, batch by batch (metadata and coordinators at start)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ottla.log.door import Done, PartitionLog
+from ottla.wire.records import RecordBatch, batches
+
+_READ_BYTES = 1 << 20
+
+
+def read_batches(log: PartitionLog) -> Iterator[RecordBatch]:
+    """Every batch from the log start offset to the high watermark. Raises KafkaError KAFKA_STORAGE_ERROR."""
+    offset = log.log_start_offset
+    while offset < log.high_watermark:
+        outcome = log.read(offset, _READ_BYTES, min_one_batch=True)
+        assert isinstance(outcome, Done), "nothing serves yet that a read could wait for"
+        records = outcome.value.records
+        if isinstance(records, bytes):
+            data = records
+        else:
+            data = records.read()
+            records.release()
+        before = offset
+        for batch in batches(data):
+            yield batch
+            offset = batch.next_offset
+        if offset == before:
+            return

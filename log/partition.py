@@ -1,0 +1,677 @@
+"""One partition's log: append, read, lookups, trim, roll, flush (implements `door.PartitionLog`).
+
+Order of an append: validate -> producer state -> stamp in place -> one write -> indexes and offsets. State moves only
+after the write, so a failed one leaves all as it was. How a folder becomes a log again is in `recovery`; the data
+folder in `store`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import Final
+
+from ottla.log.clock import Clock
+from ottla.log.config import LogConfig
+from ottla.log.door import Appended, Buffer, Done, Outcome, ReadResult, TimestampOffset
+from ottla.log.files import FilePool, OpenFile, StoredSlice, storage_error
+from ottla.log.filesystem import FileSystem
+from ottla.log.ids import Ids, uuid_text
+from ottla.log.leader_epoch import LeaderEpochs
+from ottla.log.producer_state import ProducerState
+from ottla.log.retention import SegmentFacts
+from ottla.log.scan import DamagedBatchError, StoredBatch
+from ottla.log.segment import Segment, file_stem
+from ottla.log.validate import ValidBatch, validate
+from ottla.wire.errors import ErrorCode, KafkaError
+from ottla.wire.records import CONTROL_BIT, LOG_APPEND_TIME_BIT, TRANSACTIONAL_BIT, RecordBatch, stamp
+
+EPOCHS_FILE: Final = "leader-epoch-checkpoint"
+METADATA_FILE: Final = "partition.metadata"
+SEGMENT_SUFFIXES: Final = (".log", ".index", ".timeindex", ".txnindex", ".snapshot")
+_NOTHING = b""
+
+
+class Environment:
+    """What all partitions of a store share."""
+
+    __slots__ = ("clock", "delete_later", "fs", "ids", "log_start_moved", "pool", "warn")
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        pool: FilePool,
+        clock: Clock,
+        ids: Ids,
+        warn: Callable[[str], None],
+        delete_later: Callable[[list[str], int], None],
+        log_start_moved: Callable[[], None],
+    ) -> None:
+        self.fs = fs
+        self.pool = pool
+        self.clock = clock
+        self.ids = ids
+        self.warn = warn
+        self.delete_later = delete_later  # (paths, delay ms): unlink them once the delay is over
+        self.log_start_moved = log_start_moved  # persist the log start offsets
+
+
+class FlushJob:
+    """One flush in three steps, so that the middle one may run in a thread: made by `begin_flush`, `run`, `finish`."""
+
+    __slots__ = ("_files", "_folders", "_fs", "_partition", "end_offset")
+
+    def __init__(
+        self, partition: Partition, fs: FileSystem, files: list[OpenFile], folders: list[str], end_offset: int
+    ) -> None:
+        for file in files:
+            file.holders += 1
+        self._partition = partition
+        self._fs = fs
+        self._files = files
+        self._folders = folders  # those with new names in them
+        self.end_offset = end_offset
+
+    def run(self) -> None:
+        """Make the bytes durable. Touches nothing but the files it holds. Raises OSError."""
+        for file in self._files:
+            self._fs.datasync(file.fd)
+        for folder in self._folders:
+            self._fs.sync_folder(folder)
+
+    def finish(self, *, durable: bool = True) -> None:
+        """Give the files back; if `run` did not fail, the recovery point moves. In the owner's thread."""
+        files, self._files = self._files, []
+        for file in files:
+            file.release()
+        if durable:
+            self._partition.flushed_to(self.end_offset)
+        elif self._folders:
+            self._partition.has_new_names = True
+
+
+class Partition:
+    """The log of one partition; single replica, so the high watermark is the log end offset."""
+
+    __slots__ = (
+        "_env",
+        "_jitter_ms",
+        "_latest_epoch",
+        "_snapshots",
+        "_topic_id",
+        "_unflushed_records",
+        "active",
+        "config",
+        "deleted",
+        "dirty",
+        "epochs",
+        "folder",
+        "has_new_names",
+        "high_watermark",
+        "last_flush_mono_ms",
+        "last_stable_offset",
+        "log_end_offset",
+        "log_start_offset",
+        "on_disk",
+        "partition",
+        "producers",
+        "recovery_point",
+        "segments",
+        "topic",
+    )
+
+    def __init__(
+        self, env: Environment, folder: str, topic: str, partition: int, topic_id: bytes, config: LogConfig
+    ) -> None:
+        """An empty log without files; the first append, or `materialize`, makes them. `folder` need not exist."""
+        self._env = env
+        self.folder = folder
+        self.topic = topic
+        self.partition = partition
+        self._topic_id = topic_id
+        self.config = config
+        self.segments: list[Segment] = []
+        self.active: Segment | None = None
+        self.epochs = LeaderEpochs()
+        self._latest_epoch = -1
+        self.producers = ProducerState()
+        self._snapshots: set[int] = set()  # offsets of the snapshot files that exist
+        self.log_start_offset = 0
+        self.log_end_offset = 0
+        self.high_watermark = 0
+        self.last_stable_offset = 0
+        self.recovery_point = 0
+        self._unflushed_records = 0
+        self.last_flush_mono_ms = env.clock.mono_ms()
+        self._jitter_ms = 0
+        self.dirty = False  # something is in memory that `close` must write
+        self.deleted = False
+        self.on_disk = False  # it has a folder
+        self.has_new_names = False  # its folder or a segment was made since the last flush
+
+    @property
+    def topic_id(self) -> bytes:
+        """As in partition.metadata."""
+        return self._topic_id
+
+    def configure(self, config: LogConfig) -> None:
+        """Obey other configs from the next append on."""
+        self.config = config
+        if self.active is not None:
+            self.active.index_interval_bytes = config.index_interval_bytes
+
+    def size_bytes(self) -> int:
+        """Bytes of all log files."""
+        return sum(segment.size for segment in self.segments)
+
+    # --- append
+
+    def append(
+        self, records: Buffer, *, leader_epoch: int, from_client: bool = True, expected_offset: int | None = None
+    ) -> Outcome[Appended]:
+        """See `door.PartitionLog.append`."""
+        base_offset = self.log_end_offset
+        if expected_offset is not None and expected_offset != base_offset:
+            raise KafkaError(
+                ErrorCode.INVALID_UPDATE_VERSION, f"the log ends at {base_offset}, {expected_offset} was expected"
+            )
+        env = self._env
+        config = self.config
+        batch = validate(records, config, env.clock.wall_ms(), from_client)
+        attributes = batch.attributes
+        delta = batch.last_offset_delta
+        last_offset = base_offset + delta
+        producer_id = batch.producer_id
+        if producer_id >= 0 and from_client:
+            sequence = batch.base_sequence
+            duplicate = self.producers.check(
+                producer_id,
+                batch.producer_epoch,
+                sequence,
+                sequence + delta & 0x7FFFFFFF,
+                transactional=attributes & TRANSACTIONAL_BIT != 0,
+            )
+            if duplicate is not None:
+                first = duplicate.last_offset - duplicate.offset_delta
+                return Done(Appended(first, duplicate.last_offset, duplicate.timestamp_ms, self.log_start_offset, True))
+        size = batch.size
+        data = batch.data
+        try:
+            active = self.active
+            if active is None:
+                active = self.materialize()
+            if active.size and active.should_roll(
+                config, self._jitter_ms, size, batch.max_timestamp_ms, last_offset, env.clock.wall_ms
+            ):
+                active = self._roll()
+            stamp(data, base_offset, leader_epoch)
+            position = active.append(data, size)
+        except OSError as error:
+            raise storage_error(f"append to {self.folder}", error) from error
+        # nothing below can fail, but for a flush that flush.messages asks for: the batch is stored even so
+        active.index_batch(position, size, base_offset, last_offset, batch.max_timestamp_ms)
+        self.dirty = True
+        if leader_epoch > self._latest_epoch:
+            self._assign_epoch(leader_epoch, base_offset)
+        if producer_id >= 0:
+            self._note_producer(batch, last_offset)
+        end = last_offset + 1
+        self.log_end_offset = end
+        self.high_watermark = end
+        opened = self.producers.open_transactions
+        self.last_stable_offset = next(iter(opened.values())) if opened else end
+        self._unflushed_records += delta + 1
+        if self._unflushed_records >= config.flush_messages:
+            self.flush()
+        return Done(
+            Appended(
+                base_offset,
+                last_offset,
+                batch.max_timestamp_ms if config.message_timestamp_type != "CreateTime" else -1,
+                self.log_start_offset,
+            )
+        )
+
+    def _note_producer(self, batch: ValidBatch, last_offset: int) -> None:
+        if batch.attributes & CONTROL_BIT:
+            self._end_transaction(
+                batch.data, batch.producer_id, batch.producer_epoch, batch.max_timestamp_ms, last_offset
+            )
+        elif batch.base_sequence >= 0:
+            self.producers.update(
+                batch.producer_id,
+                batch.producer_epoch,
+                batch.base_sequence,
+                batch.last_offset_delta,
+                last_offset,
+                batch.max_timestamp_ms,
+                transactional=batch.attributes & TRANSACTIONAL_BIT != 0,
+            )
+
+    def _end_transaction(self, data: Buffer, producer_id: int, epoch: int, timestamp_ms: int, offset: int) -> None:
+        try:
+            kind, coordinator_epoch = RecordBatch(data).control_record()
+        except KafkaError as error:
+            self._env.warn(f"{self.folder}: the control batch at offset {offset} is not readable ({error})")
+            return
+        if kind in (0, 1):
+            self.producers.end_transaction(producer_id, epoch, coordinator_epoch, timestamp_ms)
+
+    def note_epoch(self, epoch: int, start_offset: int) -> None:
+        """A batch read back from the log is of `epoch`; the checkpoint may have missed it."""
+        if epoch > self._latest_epoch:
+            self._assign_epoch(epoch, start_offset)
+
+    def _assign_epoch(self, epoch: int, start_offset: int) -> None:
+        if self.epochs.assign(epoch, start_offset):
+            self._latest_epoch = epoch
+            self._save_epochs(sync=False)
+
+    def _save_epochs(self, *, sync: bool) -> None:
+        try:
+            self._env.fs.replace_file(f"{self.folder}/{EPOCHS_FILE}", self.epochs.encode(), sync=sync)
+        except OSError as error:  # recovery rebuilds it from the batches
+            self._env.warn(f"cannot write {self.folder}/{EPOCHS_FILE}: {error.strerror}")
+
+    def materialize(self) -> Segment:
+        """Make the folder and the first segment of a log that has none. Raises OSError; KafkaError if it was
+        deleted."""
+        if self.deleted:
+            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"{self.topic}-{self.partition} was deleted")
+        if self.active is not None:
+            return self.active
+        with contextlib.suppress(FileExistsError):
+            self._env.fs.make_folder(self.folder)
+        self.on_disk = True
+        self._save_metadata()
+        return self._add_segment(self.log_end_offset)
+
+    def _save_metadata(self) -> None:
+        text = f"version: 0\ntopic_id: {uuid_text(self._topic_id)}"
+        self._env.fs.replace_file(f"{self.folder}/{METADATA_FILE}", text.encode(), sync=False)
+
+    def take_topic_id(self, topic_id: bytes) -> None:
+        """Give an id to a log whose folder had none. Raises OSError."""
+        self._topic_id = topic_id
+        if self.on_disk:
+            self._save_metadata()
+
+    def _add_segment(self, base_offset: int) -> Segment:
+        env = self._env
+        segment = Segment(env.pool, self.folder, base_offset, 0, env.clock.wall_ms(), self.config.index_interval_bytes)
+        file = segment.handle.open(create=True)
+        env.fs.truncate(file.fd, 0)  # left over from a crash or a failed roll
+        self.segments.append(segment)
+        self.active = segment
+        self.has_new_names = True
+        self._jitter_ms = env.ids.below(self.config.segment_jitter_ms) if self.config.segment_jitter_ms else 0
+        self.dirty = True
+        return segment
+
+    def _roll(self) -> Segment:
+        """Close the active segment and open the next at the log end. Raises OSError, with the log as it was."""
+        active = self.active
+        assert active is not None
+        active.save_indexes(final=True)
+        self._save_snapshot(sync=False)
+        return self._add_segment(self.log_end_offset)
+
+    def roll(self) -> None:
+        """Open a new segment now unless the active one is empty. Raises KafkaError KAFKA_STORAGE_ERROR."""
+        if self.active is not None and self.active.size:
+            try:
+                self._roll()
+            except OSError as error:
+                raise storage_error(f"roll {self.folder}", error) from error
+
+    def _save_snapshot(self, *, sync: bool) -> None:
+        offset = self.log_end_offset
+        self._env.fs.write_file(f"{self.folder}/{file_stem(offset)}.snapshot", self.producers.encode(), sync=sync)
+        self._snapshots.add(offset)
+
+    # --- read
+
+    def read(
+        self, offset: int, max_bytes: int, *, min_one_batch: bool, committed_only: bool = False
+    ) -> Outcome[ReadResult]:
+        """See `door.PartitionLog.read`."""
+        log_start, high_watermark, stable = self.log_start_offset, self.high_watermark, self.last_stable_offset
+        if offset < log_start or offset > self.log_end_offset:
+            raise KafkaError(
+                ErrorCode.OFFSET_OUT_OF_RANGE,
+                f"offset {offset} of {self.topic}-{self.partition} is outside {log_start}..{self.log_end_offset}",
+            )
+        end = stable if committed_only else high_watermark
+        if offset >= end:
+            return Done(ReadResult(_NOTHING, high_watermark, stable, log_start))
+        try:
+            segment = self.active
+            if segment is None or offset < segment.base_offset:
+                index = self._segment_index(offset)
+                segment = self.segments[index]
+                found = segment.find(offset)
+                while found is None and index + 1 < len(self.segments):  # a gap at the end of the segment
+                    index += 1
+                    segment = self.segments[index]
+                    found = segment.find(offset)
+            else:
+                found = segment.find(offset)
+            if found is None or found.base_offset >= end:
+                return Done(ReadResult(_NOTHING, high_watermark, stable, log_start))
+            limit = segment.size
+            if end < self.log_end_offset:
+                after = segment.find(end)
+                if after is not None:
+                    limit = after.position
+            position = found.position
+            nbytes = limit - position
+            if nbytes > max_bytes:
+                nbytes = max_bytes
+                if nbytes < found.size:
+                    if not min_one_batch:
+                        return Done(ReadResult(_NOTHING, high_watermark, stable, log_start))
+                    nbytes = found.size
+            file = segment.handle.file
+            if file is None:
+                file = segment.handle.open()
+            else:
+                file.used = True
+            records = StoredSlice(self._env.fs, file, position, nbytes)
+        except (OSError, DamagedBatchError) as error:
+            raise _unreadable(self.folder, error) from error
+        return Done(ReadResult(records, high_watermark, stable, log_start))
+
+    def _segment_index(self, offset: int) -> int:
+        index = bisect_right(self.segments, offset, key=_base_offset) - 1
+        return index if index > 0 else 0
+
+    def available_bytes(self, offset: int) -> int:
+        """See `door.PartitionLog.available_bytes`."""
+        active = self.active
+        if active is None or offset >= self.high_watermark:
+            return 0
+        last = active.last_batch
+        if last is not None and offset >= last.base_offset:
+            return last.size
+        try:
+            if offset >= active.base_offset:
+                return active.size - active.offset_index.position_before(offset)
+            index = self._segment_index(offset)
+            segment = self.segments[index]
+            later = sum(other.size for other in self.segments[index + 1 :])
+            return later + segment.size - segment.offset_index.position_before(offset)
+        except (OSError, DamagedBatchError):  # the read itself will say so
+            return self.size_bytes()
+
+    # --- lookups
+
+    def offset_for_timestamp(self, timestamp_ms: int) -> Outcome[TimestampOffset]:
+        """See `door.PartitionLog.offset_for_timestamp`. Records below the log start do not count."""
+        try:
+            for segment in self.segments:
+                if segment.largest_timestamp_ms() < timestamp_ms:
+                    continue
+                found = segment.find_timestamp(timestamp_ms, self.log_start_offset)
+                while found is not None:
+                    answer = self._record_at(segment, found, timestamp_ms)
+                    if answer is not None:
+                        return Done(answer if answer.offset < self.high_watermark else TimestampOffset(-1, -1, -1))
+                    found = segment.find_timestamp(timestamp_ms, found.last_offset + 1)
+        except (OSError, DamagedBatchError) as error:
+            raise _unreadable(self.folder, error) from error
+        return Done(TimestampOffset(-1, -1, -1))
+
+    def _record_at(self, segment: Segment, batch: StoredBatch, timestamp_ms: int) -> TimestampOffset | None:
+        """The first record of a batch at or after both a timestamp and the log start."""
+        start = self.log_start_offset
+        if batch.magic < 2:
+            return TimestampOffset(batch.base_offset, batch.max_timestamp_ms, batch.leader_epoch)
+        if batch.attributes & LOG_APPEND_TIME_BIT:
+            return TimestampOffset(max(batch.base_offset, start), batch.max_timestamp_ms, batch.leader_epoch)
+        view = RecordBatch(segment.read_batch(batch.position, batch.size))
+        for record in view.records(self.config.max_decompressed_message_bytes):
+            if record.timestamp_ms >= timestamp_ms and record.offset >= start:
+                return TimestampOffset(record.offset, record.timestamp_ms, batch.leader_epoch)
+        return None
+
+    def offset_of_max_timestamp(self) -> Outcome[TimestampOffset]:
+        """See `door.PartitionLog.offset_of_max_timestamp`. Records below the log start do not count."""
+        try:
+            best = -1
+            for segment in self.segments:
+                largest = segment.largest_timestamp_ms()
+                if largest > best and segment.max_timestamp_offset < self.log_start_offset:  # it was trimmed away
+                    position = segment.offset_index.position_before(self.log_start_offset)
+                    largest = max(
+                        (
+                            b.max_timestamp_ms
+                            for b in segment.batches(position)
+                            if b.last_offset >= self.log_start_offset
+                        ),
+                        default=-1,
+                    )
+                best = max(best, largest)
+        except (OSError, DamagedBatchError) as error:
+            raise _unreadable(self.folder, error) from error
+        return self.offset_for_timestamp(best) if best >= 0 else Done(TimestampOffset(-1, -1, -1))
+
+    def epoch_at_start(self) -> int:
+        """See `door.PartitionLog.epoch_at_start`."""
+        return self.epochs.epoch_at(self.log_start_offset)
+
+    def latest_epoch(self) -> int:
+        """See `door.PartitionLog.latest_epoch`."""
+        return self._latest_epoch
+
+    def end_offset_for_epoch(self, leader_epoch: int) -> tuple[int, int]:
+        """See `door.PartitionLog.end_offset_for_epoch`."""
+        return self.epochs.end_offset(leader_epoch, self.log_end_offset)
+
+    # --- log start, retention
+
+    def trim(self, offset: int) -> int:
+        """See `door.PartitionLog.trim`. Segments wholly below it go with the next retention run."""
+        if offset == -1:
+            offset = self.high_watermark
+        if offset < 0 or offset > self.high_watermark:
+            raise KafkaError(
+                ErrorCode.OFFSET_OUT_OF_RANGE, f"cannot trim to {offset}: the high watermark is {self.high_watermark}"
+            )
+        if offset > self.log_start_offset:
+            self._move_start(offset)
+        return self.log_start_offset
+
+    def _move_start(self, offset: int) -> None:
+        self.log_start_offset = offset
+        if self.epochs.truncate_start(offset):
+            self._save_epochs(sync=False)
+        self._env.log_start_moved()
+
+    def segment_facts(self) -> list[SegmentFacts]:
+        """What retention decides by. Raises KafkaError KAFKA_STORAGE_ERROR."""
+        facts = []
+        try:
+            for index, segment in enumerate(self.segments):
+                last = index + 1 == len(self.segments)
+                end = self.log_end_offset if last else self.segments[index + 1].base_offset
+                largest = segment.largest_timestamp_ms()
+                facts.append(
+                    SegmentFacts(
+                        segment.base_offset, end, segment.size, largest if largest >= 0 else segment.created_ms
+                    )
+                )
+        except (OSError, DamagedBatchError) as error:
+            raise _unreadable(self.folder, error) from error
+        return facts
+
+    def drop_segments(self, count: int) -> None:
+        """Remove the `count` oldest segments: renamed to `.deleted` now, unlinked later. The log start follows.
+
+        All may go only if the log rolled before. Raises KafkaError KAFKA_STORAGE_ERROR.
+        """
+        dropped, kept = self.segments[:count], self.segments[count:]
+        if not dropped or not kept:
+            return
+        fs = self._env.fs
+        start = kept[0].base_offset
+        self.segments = kept
+        if start > self.log_start_offset:
+            self._move_start(start)
+        paths: list[str] = []
+        try:
+            for segment in dropped:
+                segment.close()
+                for suffix in SEGMENT_SUFFIXES:
+                    path = segment.stem + suffix
+                    try:
+                        fs.rename(path, path + ".deleted")
+                    except FileNotFoundError:
+                        continue
+                    paths.append(path + ".deleted")
+                self._snapshots.discard(segment.base_offset)
+        except OSError as error:
+            raise storage_error(f"delete segments of {self.folder}", error) from error
+        finally:
+            self._env.delete_later(paths, self.config.file_delete_delay_ms)
+
+    # --- durability
+
+    def begin_flush(self) -> FlushJob | None:
+        """A job that makes everything up to the log end durable; None if it already is. Raises OSError."""
+        end = self.log_end_offset
+        if self.recovery_point >= end or not self.segments:
+            return None
+        first = self._segment_index(self.recovery_point)
+        files = [segment.handle.open() for segment in self.segments[first:]]
+        folders = [self.folder, os.path.dirname(self.folder)] if self.has_new_names else []
+        self.has_new_names = False
+        return FlushJob(self, self._env.fs, files, folders, end)
+
+    def flush(self) -> None:
+        """Make everything up to the log end durable now. Raises KafkaError KAFKA_STORAGE_ERROR."""
+        try:
+            job = self.begin_flush()
+            if job is not None:
+                try:
+                    job.run()
+                except OSError:
+                    job.finish(durable=False)
+                    raise
+                job.finish()
+        except OSError as error:
+            raise storage_error(f"flush {self.folder}", error) from error
+
+    def flushed_to(self, offset: int) -> None:
+        """All below `offset` is durable now."""
+        if offset > self.recovery_point:
+            self.recovery_point = offset
+        if offset == self.log_end_offset:
+            self._unflushed_records = 0
+        self.last_flush_mono_ms = self._env.clock.mono_ms()
+
+    def close(self) -> None:
+        """Flush, write indexes, snapshot and epochs, give descriptors back. Raises KafkaError KAFKA_STORAGE_ERROR."""
+        try:
+            if self.dirty and self.segments:
+                self.flush()
+                for segment in self.segments:
+                    segment.save_indexes(final=True, sync=segment is self.active)
+                self._save_snapshot(sync=True)
+                if len(self.epochs):
+                    self._save_epochs(sync=True)
+                self.dirty = False
+            for segment in self.segments:
+                if segment.has_unsaved_indexes:
+                    segment.save_indexes(final=False)
+        except OSError as error:
+            raise storage_error(f"close {self.folder}", error) from error
+        finally:
+            self.give_up_files()
+
+    def give_up_files(self) -> None:
+        """Close descriptors without writing anything (after deletion; slices keep theirs)."""
+        for segment in self.segments:
+            segment.close()
+
+    def mark_deleted(self) -> None:
+        """The folder is gone: further appends are refused, reads find nothing."""
+        self.deleted = True
+        self.dirty = False
+        self.give_up_files()
+        self.segments = []
+        self.active = None
+        self.log_start_offset = self.log_end_offset = self.high_watermark = self.last_stable_offset = 0
+
+    # --- recovery: what `recovery.load` fills in
+
+    def adopt(
+        self,
+        segments: list[Segment],
+        epochs: LeaderEpochs,
+        log_start_offset: int,
+        log_end_offset: int,
+        recovery_point: int,
+    ) -> None:
+        """Take over what a scan of the folder found."""
+        self.on_disk = True
+        self.segments = segments
+        self.active = segments[-1] if segments else None
+        self.epochs = epochs
+        self._latest_epoch = epochs.latest
+        self.log_start_offset = log_start_offset
+        self.log_end_offset = self.high_watermark = self.last_stable_offset = log_end_offset
+        self.recovery_point = min(recovery_point, log_end_offset)
+
+    def adopt_producers(self, producers: ProducerState, snapshots: set[int]) -> None:
+        """Take over the producer state as of the log end."""
+        self.producers = producers
+        self._snapshots = snapshots
+        opened = producers.open_transactions
+        self.last_stable_offset = next(iter(opened.values())) if opened else self.log_end_offset
+
+    def replay(self, producers: ProducerState, segment: Segment, batch: StoredBatch) -> None:
+        """Apply a stored batch to a producer state that is being rebuilt. Raises OSError."""
+        if batch.producer_id < 0:
+            return
+        if batch.attributes & CONTROL_BIT:
+            data = segment.read_batch(batch.position, batch.size)
+            held, self.producers = self.producers, producers
+            self._end_transaction(
+                data, batch.producer_id, batch.producer_epoch, batch.max_timestamp_ms, batch.last_offset
+            )
+            self.producers = held
+        elif batch.base_sequence >= 0:
+            producers.update(
+                batch.producer_id,
+                batch.producer_epoch,
+                batch.base_sequence,
+                batch.last_offset_delta,
+                batch.last_offset,
+                batch.max_timestamp_ms,
+                transactional=batch.attributes & TRANSACTIONAL_BIT != 0,
+            )
+
+
+def _base_offset(segment: Segment) -> int:
+    return segment.base_offset
+
+
+def _unreadable(folder: str, error: OSError | DamagedBatchError) -> KafkaError:
+    if isinstance(error, OSError):
+        return storage_error(f"read {folder}", error)
+    return KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{folder}: {error.reason} at byte {error.position}")
+
+
+def folder_name(topic: str, partition: int) -> str:
+    """`topic-0`."""
+    return f"{topic}-{partition}"
+
+
+def parse_folder_name(name: str) -> tuple[str, int] | None:
+    """Topic and partition of a folder's name; None for others (deleted, stray and future ones included)."""
+    topic, dash, number = name.rpartition("-")
+    if not topic or not dash or not number.isdecimal() or not number.isascii() or os.sep in topic:
+        return None
+    return topic, int(number)

@@ -1,0 +1,314 @@
+"""From a partition's folder to its log, after a clean stop or none: what is trusted, what is scanned, what is repaired.
+
+Clean: indexes and snapshot are trusted, only the tail behind the last index entry is checked (length, CRC). Not clean:
+every segment from the recovery point on is scanned. Damage costs the damaged batches only; a torn tail is cut. All is
+said by `warn`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from ottla.log.config import LogConfig
+from ottla.log.files import FileHandle
+from ottla.log.leader_epoch import LeaderEpochs
+from ottla.log.partition import EPOCHS_FILE, METADATA_FILE, SEGMENT_SUFFIXES, Environment, Partition
+from ottla.log.producer_state import ProducerState
+from ottla.log.scan import DamagedBatchError, find_batch_after, scan
+from ottla.log.segment import Segment, file_stem
+
+_STEM_LENGTH = 20
+_COPY_CHUNK = 1024 * 1024
+
+
+def load(
+    env: Environment,
+    folder: str,
+    topic: str,
+    partition: int,
+    topic_id: bytes,
+    config: LogConfig,
+    *,
+    clean: bool,
+    recovery_point: int,
+    log_start_offset: int,
+) -> Partition:
+    """The log in `folder`. `recovery_point` and `log_start_offset` are the checkpoints' (0 if they have none).
+
+    Raises OSError.
+    """
+    log = Partition(env, folder, topic, partition, topic_id, config)
+    names = _tidy(env, folder)
+    segments = _segments(env, folder, names, config)
+    repaired = False
+    for index, segment in enumerate(segments):
+        last = index + 1 == len(segments)
+        if clean and not last:
+            continue
+        end_offset = None if last else segments[index + 1].base_offset
+        if clean:
+            repaired |= _check_tail(env, segment)
+        elif last or (end_offset is not None and end_offset > recovery_point):
+            _repair(env, segment)
+            repaired = True
+    log_end = max(_end_offset(segments), recovery_point, log_start_offset)
+    if segments and _end_offset(segments) < recovery_point:
+        lost = f"{_end_offset(segments)} to {recovery_point - 1}"
+        env.warn(f"{folder}: records at offsets {lost} are lost; their offsets are not used again")
+    start = max(segments[0].base_offset, log_start_offset) if segments else log_end
+    epochs = _load_epochs(env, folder, names, segments)
+    epochs.truncate_end(log_end)
+    log.adopt(segments, epochs, start, log_end, recovery_point)
+    _load_producers(env, log, names)
+    log.dirty = repaired or (bool(segments) and f"{file_stem(log_end)}.snapshot" not in names)
+    return log
+
+
+def _tidy(env: Environment, folder: str) -> set[str]:
+    """Remove what a crash or a delayed deletion left, finish swaps; returns the names of the files that stay."""
+    fs = env.fs
+    names = set(fs.list_folder(folder))
+    for name in sorted(names):
+        if name.endswith((".deleted", ".cleaned", ".tmp")):
+            fs.unlink(f"{folder}/{name}")
+            names.discard(name)
+    for name in sorted(names):
+        if name.endswith(".swap"):  # a compacted segment that was complete when the crash came
+            target = name.removesuffix(".swap")
+            fs.rename(f"{folder}/{name}", f"{folder}/{target}")
+            names.discard(name)
+            names.add(target)
+            if _is_log(target):
+                for suffix in (".index", ".timeindex"):
+                    _remove(env, folder, target.removesuffix(".log") + suffix, names)
+                _remove_replaced(env, folder, int(target[:_STEM_LENGTH]), names)
+    for name in sorted(names):
+        stem, suffix = os.path.splitext(name)
+        if suffix in (".index", ".timeindex", ".txnindex") and stem + ".log" not in names:
+            _remove(env, folder, name, names)
+    return names
+
+
+def _remove_replaced(env: Environment, folder: str, base: int, names: set[str]) -> None:
+    """Segments that the one at `base`, just swapped in, replaces: those that begin within its offsets."""
+    path = f"{folder}/{file_stem(base)}.log"
+    copy = FileHandle(env.pool, path)
+    end = base
+    with contextlib.suppress(DamagedBatchError):
+        for batch in scan(env.fs, copy.open().fd, 0, os.stat(path).st_size, verify=False):
+            end = batch.last_offset
+    copy.close()
+    for name in sorted(names):
+        if _is_log(name) and base < int(name[:_STEM_LENGTH]) <= end:
+            for suffix in SEGMENT_SUFFIXES:
+                _remove(env, folder, name[:_STEM_LENGTH] + suffix, names)
+
+
+def _remove(env: Environment, folder: str, name: str, names: set[str]) -> None:
+    if name in names:
+        env.fs.unlink(f"{folder}/{name}")
+        names.discard(name)
+
+
+def _segments(env: Environment, folder: str, names: set[str], config: LogConfig) -> list[Segment]:
+    bases = sorted(int(name[:_STEM_LENGTH]) for name in names if _is_log(name))
+    segments: list[Segment] = []
+    for base in bases:
+        status = os.stat(f"{folder}/{file_stem(base)}.log")
+        if status.st_size == 0 and base != bases[-1]:
+            for suffix in (".log", ".index", ".timeindex", ".txnindex"):
+                _remove(env, folder, file_stem(base) + suffix, names)
+            continue
+        created_ms = status.st_mtime_ns // 1_000_000
+        segments.append(Segment(env.pool, folder, base, status.st_size, created_ms, config.index_interval_bytes))
+    return segments
+
+
+def _is_log(name: str) -> bool:
+    return name.endswith(".log") and len(name) == _STEM_LENGTH + 4 and name[:_STEM_LENGTH].isdecimal()
+
+
+def _end_offset(segments: list[Segment]) -> int:
+    """One past the last record of a log whose active segment was checked."""
+    if not segments:
+        return 0
+    active = segments[-1]
+    return active.last_batch.last_offset + 1 if active.last_batch is not None else active.base_offset
+
+
+# --- one segment
+
+
+def _check_tail(env: Environment, segment: Segment) -> bool:
+    """After a clean stop: is what follows the last index entry whole? Repairs the segment if not; True if it did."""
+    if segment.size == 0:
+        return False
+    try:
+        rebuilt = segment.load_indexes(verify=True)
+        if rebuilt is not None:
+            env.warn(rebuilt)
+            return True
+    except DamagedBatchError as damage:
+        env.warn(
+            f"{segment.handle.path}: {damage.reason} at byte {damage.position} although the broker stopped cleanly"
+        )
+        _repair(env, segment)
+        return True
+    return False
+
+
+def _repair(env: Environment, segment: Segment) -> None:
+    """Check every batch, drop damaged ones, cut a torn tail, rebuild the indexes. Raises OSError."""
+    good: list[tuple[int, int]] = []  # byte ranges
+    next_offset = segment.base_offset
+    start = position = 0
+    segment.reset_indexes()
+    segment.last_batch = None
+    fd = segment.handle.open().fd
+    while position < segment.size:
+        try:
+            for batch in scan(env.fs, fd, position, segment.size, verify=True, min_offset=next_offset):
+                next_offset = batch.last_offset + 1
+                position = batch.position + batch.size
+                if not good:  # positions stay as they are up to the first damage
+                    segment.index_batch(
+                        batch.position, batch.size, batch.base_offset, batch.last_offset, batch.max_timestamp_ms
+                    )
+        except DamagedBatchError as damage:
+            good.append((start, position))
+            resume = find_batch_after(env.fs, fd, position + 1, segment.size, next_offset)
+            if resume is None:
+                env.warn(
+                    f"{segment.handle.path}: cut {segment.size - position} bytes behind offset {next_offset - 1} "
+                    f"({damage.reason} at byte {position})"
+                )
+                break
+            env.warn(
+                f"{segment.handle.path}: dropped {resume - position} damaged bytes from offset {next_offset} on "
+                f"({damage.reason} at byte {position})"
+            )
+            start = position = resume
+    else:
+        if not good:
+            return
+        good.append((start, position))
+    if len(good) > 1:
+        _rewrite(env, segment, good)
+        segment.last_batch = None
+        segment.rebuild_indexes(verify=False)
+    else:
+        end = good[0][1]
+        last = segment.last_batch
+        segment.truncate(end)
+        segment.last_batch = last
+        if end == 0:
+            segment.note_empty()
+
+
+def _rewrite(env: Environment, segment: Segment, ranges: list[tuple[int, int]]) -> None:
+    """Replace the segment's file by one of the given byte ranges."""
+    fs = env.fs
+    target = segment.handle.path
+    copy = FileHandle(env.pool, target + ".cleaned")
+    source_fd, fd = segment.handle.open().fd, copy.open(create=True).fd
+    fs.truncate(fd, 0)
+    size = 0
+    for start, end in ranges:
+        for at in range(start, end, _COPY_CHUNK):
+            chunk = fs.pread(source_fd, min(_COPY_CHUNK, end - at), at)
+            size += fs.pwrite(fd, chunk, size)
+    fs.datasync(fd)
+    copy.close()
+    segment.close()
+    fs.rename(target + ".cleaned", target)
+    segment.size = size
+
+
+# --- what is kept beside the segments
+
+
+def _load_epochs(env: Environment, folder: str, names: set[str], segments: list[Segment]) -> LeaderEpochs:
+    if EPOCHS_FILE in names:
+        try:
+            return LeaderEpochs.decode(env.fs.read_file(f"{folder}/{EPOCHS_FILE}"))
+        except (ValueError, IndexError) as error:
+            env.warn(f"{folder}/{EPOCHS_FILE} is rebuilt: {error}")
+    epochs = LeaderEpochs()
+    for segment in segments:
+        fd = segment.handle.open().fd
+        try:
+            for batch in scan(env.fs, fd, 0, segment.size, verify=False):
+                epochs.assign(batch.leader_epoch, batch.base_offset)
+        except DamagedBatchError:
+            continue
+    if len(epochs):
+        env.fs.replace_file(f"{folder}/{EPOCHS_FILE}", epochs.encode())
+    return epochs
+
+
+def _load_producers(env: Environment, log: Partition, names: set[str]) -> None:
+    """The latest good snapshot not beyond the log end, and the batches after it. Odd snapshots are removed."""
+    end = log.log_end_offset
+    offsets = sorted(int(name[:_STEM_LENGTH]) for name in names if _is_snapshot(name))
+    producers = ProducerState()
+    position = log.segments[0].base_offset if log.segments else end
+    kept = set(offsets)
+    latest: int | None = None
+    for offset in reversed(offsets):
+        path = f"{log.folder}/{file_stem(offset)}.snapshot"
+        if offset <= end and latest is None:
+            try:
+                producers = ProducerState.decode(env.fs.read_file(path))
+                position, latest = offset, offset
+                continue
+            except ValueError as error:
+                env.warn(f"{path} is left out: {error}")
+        elif offset <= end:
+            continue
+        env.fs.unlink(path)
+        kept.discard(offset)
+    bases = {segment.base_offset for segment in log.segments}
+    for offset in kept - bases - {latest}:
+        env.fs.unlink(f"{log.folder}/{file_stem(offset)}.snapshot")
+    kept &= bases | ({latest} if latest is not None else set())
+    if position < end:
+        _replay(env, log, producers, position)
+    producers.expire(env.clock.wall_ms(), log.config.producer_id_expiration_ms)
+    log.adopt_producers(producers, kept)
+
+
+def _is_snapshot(name: str) -> bool:
+    return name.endswith(".snapshot") and len(name) == _STEM_LENGTH + 9 and name[:_STEM_LENGTH].isdecimal()
+
+
+def _replay(env: Environment, log: Partition, producers: ProducerState, offset: int) -> None:
+    segments = log.segments
+    for index, segment in enumerate(segments):
+        if index + 1 < len(segments) and segments[index + 1].base_offset <= offset:
+            continue
+        if segment.size == 0:
+            continue
+        try:
+            position = segment.offset_index.position_before(offset)
+            for batch in scan(env.fs, segment.handle.open().fd, position, segment.size, verify=False):
+                if batch.base_offset >= offset:
+                    log.replay(producers, segment, batch)
+                log.note_epoch(batch.leader_epoch, batch.base_offset)
+        except DamagedBatchError as damage:
+            env.warn(
+                f"{segment.handle.path}: {damage.reason} at byte {damage.position}; producer state lacks what follows"
+            )
+
+
+def read_topic_id(env: Environment, folder: str) -> str | None:
+    """The text of topic_id in partition.metadata; None if there is no such file or it is garbage."""
+    try:
+        text = env.fs.read_file(f"{folder}/{METADATA_FILE}").decode("utf-8")
+    except (OSError, ValueError):
+        return None
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if colon and key.strip() == "topic_id":
+            return value.strip()
+    return None

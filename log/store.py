@@ -1,0 +1,503 @@
+"""One data folder: its lock, identity and checkpoints, and the partitions in it (implements `door.LogStore`).
+
+Layout and files are Kafka's; `meta.properties` has one line more, `ottla.format.version`. Batches are not looked at
+here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from ottla.log import recovery, retention
+from ottla.log.checkpoint import format_offsets, format_properties, parse_offsets, parse_properties
+from ottla.log.clock import Clock
+from ottla.log.config import LogConfig
+from ottla.log.files import FilePool, storage_error
+from ottla.log.filesystem import FileSystem
+from ottla.log.ids import ZERO_UUID, Ids, uuid_from_text, uuid_text
+from ottla.log.lock import FolderLock, FolderLockedError, Locker
+from ottla.log.partition import Environment, Partition, folder_name, parse_folder_name
+from ottla.wire.errors import ErrorCode, KafkaError
+
+FORMAT_VERSION: Final = 1
+META_FILE: Final = "meta.properties"
+CLEAN_FILE: Final = ".kafka_cleanshutdown"
+RECOVERY_POINTS: Final = "recovery-point-offset-checkpoint"
+LOG_STARTS: Final = "log-start-offset-checkpoint"
+HIGH_WATERMARKS: Final = "replication-offset-checkpoint"
+_DELETED_SUFFIX: Final = "-delete"
+_STRAY_SUFFIX: Final = "-stray"
+_MAX_FOLDER_NAME: Final = 255
+_DEFAULT_OPEN_FILES: Final = 1000
+_CLEAN_MARK: Final = b'{"version":0,"brokerEpoch":-1}'
+
+
+class StoreError(Exception):
+    """The data folder cannot be used; the text is one sentence with the cause and the fix."""
+
+
+class Store:
+    """All partitions of one data folder. Made by `open`."""
+
+    __slots__ = (
+        "_clock",
+        "_cluster_id",
+        "_configs",
+        "_defaults",
+        "_deletions",
+        "_directory_id",
+        "_env",
+        "_fs",
+        "_ids",
+        "_lock",
+        "_partitions",
+        "_pool",
+        "_saved_recovery_points",
+        "path",
+        "was_clean",
+    )
+
+    def __init__(
+        self,
+        path: str,
+        fs: FileSystem,
+        clock: Clock,
+        ids: Ids,
+        defaults: LogConfig,
+        lock: FolderLock,
+        max_open_files: int,
+    ) -> None:
+        """Use `open`."""
+        self.path = path
+        self.was_clean = True
+        self._fs = fs
+        self._clock = clock
+        self._ids = ids
+        self._defaults = defaults
+        self._lock = lock
+        self._pool = FilePool(fs, max_open_files)
+        self._cluster_id = ""
+        self._directory_id = ""
+        self._partitions: dict[tuple[str, int], Partition] = {}
+        self._configs: dict[str, tuple[dict[str, str], LogConfig]] = {}  # of the topics that were asked for
+        self._deletions: list[tuple[int, list[str]]] = []  # (due mono ms, paths of files or folders)
+        self._saved_recovery_points: dict[tuple[str, int], int] = {}
+        self._env: Environment
+
+    @classmethod
+    def open(
+        cls,
+        path: str,
+        *,
+        clock: Clock,
+        ids: Ids,
+        node_id: int,
+        broker_defaults: Mapping[str, str],
+        cluster_id: str | None = None,
+        warn: Callable[[str], None],
+        fs: FileSystem | None = None,
+        locker: Locker | None = None,
+        max_open_files: int | None = None,
+    ) -> Store:
+        """Lock the folder (made if missing), recover every partition in it and remove the clean mark.
+
+        `broker_defaults` are broker or topic properties; `cluster_id` is for a new folder (None: a random one), and
+        must match in an old one. `warn` gets one sentence for each thing that was found damaged. Raises StoreError;
+        KafkaError INVALID_CONFIG for the defaults.
+        """
+        defaults = LogConfig.from_broker(broker_defaults)
+        path = os.path.abspath(path)
+        fs = fs or FileSystem()
+        if os.path.exists(path) and not os.path.isdir(path):
+            raise StoreError(f"{path} is not a folder; give another data folder")
+        try:
+            os.makedirs(path, exist_ok=True)
+            lock = FolderLock(path, locker)
+        except FolderLockedError as error:
+            holder = f"process {error.pid}" if error.pid is not None else "another process"
+            raise StoreError(
+                f"data folder {path} is in use by {holder}; stop it or give another data folder"
+            ) from error
+        except OSError as error:
+            raise StoreError(
+                f"data folder {path} cannot be written: {error.strerror or error}; fix its permissions or give another"
+            ) from error
+        store = cls(path, fs, clock, ids, defaults, lock, max_open_files or open_file_limit())
+        store._env = Environment(fs, store._pool, clock, ids, warn, store._delete_later, store._note_log_start)
+        try:
+            store._load_identity(node_id, cluster_id)
+            store._load_partitions()
+        except OSError as error:
+            lock.release()
+            raise StoreError(
+                f"data folder {path} cannot be read or written: {error.strerror or error}"
+                f"{f' ({error.filename})' if error.filename else ''}; fix that or give another data folder"
+            ) from error
+        except BaseException:
+            lock.release()
+            raise
+        return store
+
+    # --- opening
+
+    def _load_identity(self, node_id: int, cluster_id: str | None) -> None:
+        path = f"{self.path}/{META_FILE}"
+        try:
+            data = self._fs.read_file(path)
+        except FileNotFoundError:
+            self._cluster_id = cluster_id or uuid_text(self._ids.uuid())
+            self._directory_id = uuid_text(self._ids.uuid())
+            self._save_identity(node_id)
+            return
+        try:
+            found = parse_properties(data)
+            version = int(found.get("version", "0"))
+            format_version = int(found.get("ottla.format.version", str(FORMAT_VERSION)))
+            self._cluster_id = found["cluster.id"]
+            self._directory_id = found.get("directory.id", "")
+            found_node = int(found.get("node.id", found.get("broker.id", str(node_id))))
+        except (ValueError, KeyError) as error:
+            raise StoreError(
+                f"{path} is damaged ({error}); restore it, or delete it to have it made anew with a new cluster id"
+            ) from error
+        if format_version > FORMAT_VERSION or version > 1:
+            raise StoreError(
+                f"data folder {self.path} has format version {max(format_version, version)}, this Ottla knows up to "
+                f"{FORMAT_VERSION}; use a newer Ottla or another data folder"
+            )
+        if cluster_id is not None and cluster_id != self._cluster_id:
+            raise StoreError(
+                f"data folder {self.path} belongs to cluster {self._cluster_id}, not {cluster_id}; "
+                "give another data folder"
+            )
+        if found_node != node_id:
+            raise StoreError(
+                f"data folder {self.path} belongs to node {found_node}, not {node_id}; "
+                f"set node.id={found_node} or give another data folder"
+            )
+        if not self._directory_id or "ottla.format.version" not in found:
+            self._directory_id = self._directory_id or uuid_text(self._ids.uuid())
+            self._save_identity(node_id)
+
+    def _save_identity(self, node_id: int) -> None:
+        properties = {
+            "version": "1",
+            "cluster.id": self._cluster_id,
+            "node.id": str(node_id),
+            "directory.id": self._directory_id,
+            "ottla.format.version": str(FORMAT_VERSION),
+        }
+        self._fs.replace_file(f"{self.path}/{META_FILE}", format_properties(properties))
+
+    def _load_partitions(self) -> None:
+        names = self._fs.list_folder(self.path)
+        self.was_clean = CLEAN_FILE in names
+        recovery_points = self._load_offsets(RECOVERY_POINTS, names)
+        log_starts = self._load_offsets(LOG_STARTS, names)
+        for name in sorted(names):
+            folder = f"{self.path}/{name}"
+            if name.endswith(_DELETED_SUFFIX) and os.path.isdir(folder):
+                self._remove_folder(folder)
+                continue
+            found = parse_folder_name(name)
+            if found is None or not os.path.isdir(folder):
+                continue
+            topic, number = found
+            self._partitions[found] = recovery.load(
+                self._env,
+                folder,
+                topic,
+                number,
+                self._topic_id(folder),
+                self._defaults,
+                clean=self.was_clean,
+                recovery_point=recovery_points.get(found, 0),
+                log_start_offset=log_starts.get(found, 0),
+            )
+        self._saved_recovery_points = recovery_points
+        if not self._partitions.keys() >= recovery_points.keys() | log_starts.keys():
+            self.checkpoint()  # what they say of folders that are gone must not meet new topics of those names
+        if self.was_clean:
+            self._fs.unlink(f"{self.path}/{CLEAN_FILE}")
+            self._fs.sync_folder(self.path)  # a power cut must not bring it back
+
+    def _topic_id(self, folder: str) -> bytes:
+        text = recovery.read_topic_id(self._env, folder)
+        if text is not None:
+            try:
+                return uuid_from_text(text)
+            except ValueError:
+                self._env.warn(
+                    f"{folder}: topic_id {text!r} of partition.metadata is no id; the folder is taken without one"
+                )
+        return ZERO_UUID
+
+    def _load_offsets(self, name: str, names: list[str]) -> dict[tuple[str, int], int]:
+        if name not in names:
+            return {}
+        try:
+            return parse_offsets(self._fs.read_file(f"{self.path}/{name}"))
+        except (ValueError, IndexError) as error:
+            self._env.warn(f"{self.path}/{name} is left out and will be written anew: {error}")
+            self.was_clean = False  # without it nothing says what is durable: scan
+            return {}
+
+    # --- door.LogStore
+
+    @property
+    def cluster_id(self) -> str:
+        """Base64 text, from meta.properties."""
+        return self._cluster_id
+
+    @property
+    def directory_id(self) -> str:
+        """Base64 text, from meta.properties."""
+        return self._directory_id
+
+    def create(
+        self, topic: str, partition: int, topic_id: bytes, overrides: dict[str, str], *, lazy: bool
+    ) -> Partition:
+        """A new or existing partition's log. `lazy`: its folder appears at the first append.
+
+        Raises KafkaError: INVALID_TOPIC_EXCEPTION (name too long for a folder), INCONSISTENT_TOPIC_ID (the folder
+        belongs to another topic of that name), INVALID_CONFIG, KAFKA_STORAGE_ERROR.
+        """
+        key = (topic, partition)
+        name = folder_name(topic, partition)
+        if len(name) > _MAX_FOLDER_NAME:
+            raise KafkaError(
+                ErrorCode.INVALID_TOPIC_EXCEPTION, f"{name[:40]}... is longer than {_MAX_FOLDER_NAME} characters"
+            )
+        log = self._partitions.get(key)
+        if log is not None and ZERO_UUID not in (topic_id, log.topic_id) and topic_id != log.topic_id:
+            raise KafkaError(
+                ErrorCode.INCONSISTENT_TOPIC_ID,
+                f"{log.folder} belongs to topic id {uuid_text(log.topic_id)}, not {uuid_text(topic_id)}",
+            )
+        config = self._config(topic, overrides)
+        if log is None:
+            log = Partition(self._env, f"{self.path}/{name}", topic, partition, topic_id, config)
+            self._partitions[key] = log
+        log.configure(config)
+        try:
+            if log.topic_id == ZERO_UUID != topic_id:
+                log.take_topic_id(topic_id)
+            if not lazy:
+                log.materialize()
+        except OSError as error:
+            raise storage_error(f"make {log.folder}", error) from error
+        return log
+
+    def _config(self, topic: str, overrides: dict[str, str]) -> LogConfig:
+        """One config object for all partitions of a topic. Raises KafkaError INVALID_CONFIG."""
+        held = self._configs.get(topic)
+        if held is not None and held[0] == overrides:
+            return held[1]
+        config = LogConfig.from_properties(self._defaults, overrides) if overrides else self._defaults
+        self._configs[topic] = (dict(overrides), config)
+        return config
+
+    def get(self, topic: str, partition: int) -> Partition | None:
+        """The partition's log, None if there is none."""
+        return self._partitions.get((topic, partition))
+
+    def existing(self) -> Iterable[tuple[str, int]]:
+        """(topic, partition) of each partition that has files."""
+        return [key for key, log in self._partitions.items() if log.on_disk]
+
+    def topic_id(self, topic: str, partition: int) -> bytes:
+        """The topic id in the partition's `partition.metadata`, zero if there is none."""
+        log = self._partitions.get((topic, partition))
+        return log.topic_id if log is not None else ZERO_UUID
+
+    def set_aside(self, topic: str, partition: int) -> None:
+        """Rename the folder of a partition that no topic owns to `-stray`, as Kafka does.
+
+        Raises KafkaError KAFKA_STORAGE_ERROR.
+        """
+        self._move_away(topic, partition, _STRAY_SUFFIX)
+
+    def delete(self, topic: str, partition: int) -> None:
+        """Rename the partition's folder out of the way now; its files go later. Open slices stay readable.
+
+        Raises KafkaError KAFKA_STORAGE_ERROR.
+        """
+        log = self._partitions.get((topic, partition))
+        target = self._move_away(topic, partition, _DELETED_SUFFIX)
+        if log is not None and target is not None:
+            self._delete_later([target], log.config.file_delete_delay_ms)
+
+    def _move_away(self, topic: str, partition: int, suffix: str) -> str | None:
+        """Forget a partition and rename its folder; returns the new path, None if it never had one."""
+        log = self._partitions.pop((topic, partition), None)
+        if log is None:
+            return None
+        log.mark_deleted()
+        if not any(held == topic for held, _ in self._partitions):
+            self._configs.pop(topic, None)
+        suffix = f".{self._ids.uuid().hex()}{suffix}"
+        target = f"{self.path}/{folder_name(topic, partition)[: _MAX_FOLDER_NAME - len(suffix)]}{suffix}"
+        try:
+            self._fs.rename(log.folder, target)
+        except FileNotFoundError:
+            return None  # lazy: it never had files
+        except OSError as error:
+            raise storage_error(f"move {log.folder} away", error) from error
+        if (topic, partition) in self._saved_recovery_points:  # a new topic of that name must not meet them
+            self.checkpoint()
+        return target
+
+    def reconfigure(self, topic: str, overrides: dict[str, str]) -> None:
+        """New topic configs for all partitions of `topic`. Raises KafkaError INVALID_CONFIG."""
+        config = self._config(topic, overrides)
+        for (held, _), log in self._partitions.items():
+            if held == topic:
+                log.configure(config)
+
+    def close(self) -> None:
+        """Flush, write checkpoints and the clean-shutdown mark, unlock. Idempotent.
+
+        If a partition cannot be written, the others are, no mark is left, and KafkaError KAFKA_STORAGE_ERROR is raised
+        at the end.
+        """
+        if self._lock.released:
+            return
+        failure: KafkaError | None = None
+        try:
+            for log in self._partitions.values():
+                try:
+                    log.close()
+                except KafkaError as error:
+                    failure = failure or error
+            self.checkpoint()
+            if failure is None:
+                self._fs.replace_file(f"{self.path}/{CLEAN_FILE}", _CLEAN_MARK)
+        except OSError as error:
+            raise storage_error(f"close {self.path}", error) from error
+        finally:
+            self._lock.release()
+        if failure is not None:
+            raise failure
+
+    def abandon(self) -> None:
+        """Unlock and give all files back without writing anything: as after kill -9 (tests), or when the disk is
+        gone."""
+        for log in self._partitions.values():
+            log.give_up_files()
+        self._lock.release()
+
+    # --- housekeeping: the broker calls these now and then
+
+    def checkpoint(self, *, sync: bool = True) -> None:
+        """Write the three offset checkpoints (about once a minute, and at close); unsynced they may be lost with the
+        power, which costs the next start a longer scan. Raises KafkaError
+        KAFKA_STORAGE_ERROR."""
+        with_files = {key: log for key, log in self._partitions.items() if log.segments}
+        recovery_points = {key: log.recovery_point for key, log in with_files.items()}
+        try:
+            self._save_offsets(RECOVERY_POINTS, recovery_points, sync=sync)
+            self._saved_recovery_points = recovery_points
+            self._save_offsets(HIGH_WATERMARKS, {key: log.high_watermark for key, log in with_files.items()}, sync=sync)
+            self._save_log_starts(sync=sync)
+        except OSError as error:
+            raise storage_error(f"write checkpoints in {self.path}", error) from error
+
+    def _save_offsets(self, name: str, offsets: dict[tuple[str, int], int], *, sync: bool) -> None:
+        self._fs.replace_file(f"{self.path}/{name}", format_offsets(offsets), sync=sync)
+
+    def _save_log_starts(self, *, sync: bool) -> None:
+        starts = {
+            key: log.log_start_offset
+            for key, log in self._partitions.items()
+            if log.segments and log.log_start_offset > log.segments[0].base_offset
+        }
+        self._save_offsets(LOG_STARTS, starts, sync=sync)
+
+    def _note_log_start(self) -> None:
+        """A log start moved: on disk at once, so that deleted records stay deleted after kill -9."""
+        try:
+            self._save_log_starts(sync=False)
+        except OSError as error:
+            self._env.warn(f"cannot write {self.path}/{LOG_STARTS}: {error.strerror or error}")
+
+    def apply_retention(self) -> int:
+        """Drop the segments that retention.ms, retention.bytes or the log start let go; returns how many. Every
+        log.retention.check.interval.ms, and at once when asked. Raises KafkaError KAFKA_STORAGE_ERROR."""
+        now_ms = self._clock.wall_ms()
+        dropped = 0
+        for log in self._partitions.values():
+            if (
+                log.topic not in self._configs or log.size_bytes() == 0
+            ):  # a folder nobody asked for is not ours to empty
+                continue
+            plan = retention.plan(log.segment_facts(), log.config, log.log_start_offset, log.high_watermark, now_ms)
+            if plan.dropped:
+                if plan.roll_first:
+                    log.roll()
+                log.drop_segments(plan.dropped)
+                dropped += plan.dropped
+        return dropped
+
+    def due_flushes(self) -> list[Partition]:
+        """Partitions whose flush.ms is over, or that rolled since their last flush: call `begin_flush` on each."""
+        now_ms = self._clock.mono_ms()
+        return [
+            log
+            for log in self._partitions.values()
+            if log.segments
+            and log.recovery_point < log.log_end_offset
+            and (
+                log.recovery_point < log.segments[-1].base_offset
+                or now_ms - log.last_flush_mono_ms >= log.config.flush_ms
+            )
+        ]
+
+    def expire_producers(self) -> int:
+        """Forget producer ids idle for producer.id.expiration.ms; returns how many."""
+        now_ms = self._clock.wall_ms()
+        return sum(
+            log.producers.expire(now_ms, log.config.producer_id_expiration_ms) for log in self._partitions.values()
+        )
+
+    def _delete_later(self, paths: list[str], delay_ms: int) -> None:
+        if paths:
+            self._deletions.append((self._clock.mono_ms() + delay_ms, paths))
+
+    def next_deletion_ms(self) -> int | None:
+        """When (mono ms) `run_deletions` has something to do; None if nothing waits."""
+        return min((due for due, _ in self._deletions), default=None)
+
+    def run_deletions(self, now_ms: int) -> None:
+        """Unlink what was deleted at least file.delete.delay.ms ago (`now_ms` on the monotonic clock). What cannot be
+        unlinked is left for the next start."""
+        due = [paths for due_ms, paths in self._deletions if due_ms <= now_ms]
+        self._deletions = [entry for entry in self._deletions if entry[0] > now_ms]
+        for paths in due:
+            for path in paths:
+                try:
+                    if path.endswith(_DELETED_SUFFIX):
+                        self._remove_folder(path)
+                    else:
+                        self._fs.unlink(path)
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    self._env.warn(f"cannot remove {path}: {error.strerror or error}")
+
+    def _remove_folder(self, folder: str) -> None:
+        for name in self._fs.list_folder(folder):
+            self._fs.unlink(f"{folder}/{name}")
+        self._fs.remove_folder(folder)
+
+
+def open_file_limit() -> int:
+    """How many log files may stay open: half of the soft limit of descriptors; the rest is for sockets."""
+    if sys.platform == "win32":
+        return _DEFAULT_OPEN_FILES
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(16, min(soft // 2, 100_000) if soft != resource.RLIM_INFINITY else 100_000)

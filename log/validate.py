@@ -1,0 +1,250 @@
+"""What a record batch must be before it enters a log, in the order in which Kafka answers (LogValidator), and what is
+made of it.
+
+Pure: bytes and configs in, a batch ready to be stamped out. Stricter than Kafka: bytes after the batch and offset
+deltas other than 0, 1, 2... are refused. Producer state (sequences, epochs) is not looked at here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple, NoReturn
+
+from ottla.log.config import LogConfig
+from ottla.log.door import Buffer
+from ottla.wire.compression import decompress
+from ottla.wire.errors import ErrorCode, KafkaError
+from ottla.wire.hashing import crc32c
+from ottla.wire.records import (
+    ATTRIBUTES,
+    BATCH_LENGTH,
+    CODEC_MASK,
+    CONTROL_BIT,
+    CRC,
+    CURRENT_MAGIC,
+    HEADER,
+    HEADER_SIZE,
+    LOG_APPEND_TIME_BIT,
+    LOG_OVERHEAD,
+    MAGIC,
+    MAX_TIMESTAMP,
+    NO_TIMESTAMP,
+    RECORDS,
+    RecordBatch,
+    recompress,
+    stamp_append_time,
+    walk,
+)
+
+_SHOWN_ERRORS: Final = 3
+_LISTED_ERRORS: Final = 1000
+_COMPRESSION_LEVELS: Final = {1: "compression_gzip_level", 3: "compression_lz4_level", 4: "compression_zstd_level"}
+
+
+class InvalidRecordsError(KafkaError):
+    """Some records of a batch are at fault: `record_errors` are (index in the batch, what is wrong), for RecordErrors
+    of Produce v8+."""
+
+    def __init__(self, code: ErrorCode, message: str, record_errors: list[tuple[int, str]]) -> None:
+        super().__init__(code, message)
+        self.record_errors = record_errors
+
+
+class ValidBatch(NamedTuple):
+    """A batch that may be stored: `data` is a writable buffer of exactly `size` bytes."""
+
+    data: bytearray | memoryview
+    size: int
+    attributes: int
+    last_offset_delta: int
+    max_timestamp_ms: int
+    producer_id: int
+    producer_epoch: int
+    base_sequence: int
+
+
+def validate(records: Buffer, config: LogConfig, now_ms: int, from_client: bool) -> ValidBatch:
+    """The one batch in `records`, checked and brought to the topic's timestamp type and codec.
+
+    `from_client` False trusts the content (a coordinator built it). The result's `data` is `records` itself where that
+    is writable and nothing had to be rewritten but header fields. Raises KafkaError INVALID_RECORD, CORRUPT_MESSAGE,
+    MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE, INVALID_TIMESTAMP; InvalidRecordsError where records are to blame.
+    """
+    view = memoryview(records)
+    available = view.nbytes
+    if available < HEADER_SIZE:
+        _refuse_short(view)
+    (
+        base_offset,
+        length,
+        _,
+        magic,
+        crc,
+        attributes,
+        delta,
+        base_ms,
+        max_ms,
+        producer_id,
+        producer_epoch,
+        sequence,
+        count,
+    ) = HEADER.unpack_from(view)
+    size = length + LOG_OVERHEAD
+    if size != available or magic != CURRENT_MAGIC:
+        refuse_shape(view, size, magic)
+    if from_client and base_offset != 0:
+        raise KafkaError(ErrorCode.INVALID_RECORD, f"Base offset of a produced batch is {base_offset}, it must be 0")
+    if size > config.max_message_bytes:
+        _refuse_large(size, config.max_message_bytes)
+    if from_client:
+        if crc32c(view[ATTRIBUTES:], 0) != crc:
+            raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"Record is corrupt (stored crc = {crc})")
+        if delta < 0 or count != delta + 1:
+            raise KafkaError(ErrorCode.INVALID_RECORD, f"Batch of {count} records has last offset delta {delta}")
+        if attributes & CONTROL_BIT:
+            raise KafkaError(ErrorCode.INVALID_RECORD, "Clients are not allowed to write control records")
+        if producer_id >= 0 and sequence < 0:
+            raise KafkaError(
+                ErrorCode.INVALID_RECORD,
+                f"Invalid sequence number {sequence} in record batch with producerId {producer_id}",
+            )
+        actual_max_ms = _check_records(view, config, now_ms, attributes, count, base_ms, max_ms)
+    else:
+        actual_max_ms = max_ms
+    data = bytearray(view) if view.readonly else view
+    codec = config.compression_type
+    if codec is not None and codec != attributes & CODEC_MASK and from_client:
+        level = getattr(config, _COMPRESSION_LEVELS[codec]) if codec in _COMPRESSION_LEVELS else None
+        data = recompress(RecordBatch(view), codec, config.max_decompressed_message_bytes, level)
+        size = len(data)
+        if size > config.max_message_bytes:
+            _refuse_large(size, config.max_message_bytes)
+        attributes = attributes & ~CODEC_MASK | codec
+    if size > config.segment_bytes:
+        raise KafkaError(
+            ErrorCode.RECORD_LIST_TOO_LARGE,
+            f"Message batch size is {size} bytes, which exceeds the segment size of {config.segment_bytes}",
+        )
+    if config.message_timestamp_type != "CreateTime" and from_client:
+        stamp_append_time(data, now_ms)
+        attributes |= LOG_APPEND_TIME_BIT
+        actual_max_ms = now_ms
+    elif actual_max_ms != max_ms:  # a wrong largest timestamp would mislead the time index and retention for ever
+        data[MAX_TIMESTAMP : MAX_TIMESTAMP + 8] = actual_max_ms.to_bytes(8, "big", signed=True)
+        _stamp_crc(data)
+    return ValidBatch(data, size, attributes, delta, actual_max_ms, producer_id, producer_epoch, sequence)
+
+
+def _check_records(
+    view: memoryview, config: LogConfig, now_ms: int, attributes: int, count: int, base_ms: int, max_ms: int
+) -> int:
+    """Check what lies behind the header as far as the topic wants it; returns the largest timestamp."""
+    compacts = "compact" in config.cleanup_policy
+    create_time = config.message_timestamp_type == "CreateTime"
+    append_stamped = attributes & LOG_APPEND_TIME_BIT
+    if append_stamped and (not create_time or max_ms == NO_TIMESTAMP):
+        _refuse_records(
+            ErrorCode.INVALID_TIMESTAMP,
+            [(index, "Producer should not set timestamp type to LogAppendTime") for index in _indexes(count)],
+        )
+    latest_ms = now_ms + config.message_timestamp_after_max_ms
+    earliest_ms = now_ms - config.message_timestamp_before_max_ms
+    full = config.ottla_record_validation == "full"
+    null_keys: Sequence[int] = ()
+    block: Buffer = b""
+    if full or compacts:
+        block = view[RECORDS:]
+        codec = attributes & CODEC_MASK
+        if codec:
+            block = decompress(codec, block, config.max_decompressed_message_bytes)
+        walked = walk(block, count, keys_required=compacts)
+        null_keys = walked.null_keys
+        if not append_stamped:
+            max_ms = base_ms + walked.max_timestamp_delta
+    if create_time and (max_ms > latest_ms or earliest_ms >= 0):
+        _check_timestamps(view, block, config, count, (earliest_ms, latest_ms), base_ms, max_ms, bool(append_stamped))
+    if null_keys:
+        _refuse_records(
+            ErrorCode.INVALID_RECORD,
+            [(index, "Compacted topic cannot accept message without key") for index in null_keys],
+        )
+    return max_ms
+
+
+def _check_timestamps(
+    view: memoryview,
+    block: Buffer,
+    config: LogConfig,
+    count: int,
+    allowed_ms: tuple[int, int],
+    base_ms: int,
+    max_ms: int,
+    append_stamped: bool,
+) -> None:
+    """The slow way, once a timestamp may be out of range (or a lower limit is set): find out which records are."""
+    earliest_ms, latest_ms = allowed_ms
+    bad: list[int]
+    if append_stamped or not block:  # one timestamp for all, or the header's word for it
+        low = max_ms if append_stamped else base_ms
+        outside = max_ms > latest_ms or (low != NO_TIMESTAMP and low < earliest_ms)
+        bad = list(_indexes(count)) if outside and append_stamped else [0] if outside else []
+    else:
+        bad = list(walk(block, count, base_timestamp=base_ms, timestamp_range=allowed_ms).bad_timestamps)
+    if bad:
+        _refuse_records(
+            ErrorCode.INVALID_TIMESTAMP,
+            [(index, f"Timestamp is out of range. It should be within [{earliest_ms}, {latest_ms}]") for index in bad],
+        )
+
+
+def _indexes(count: int) -> range:
+    """Indexes of all records that a header announces, as far as an answer lists them: nobody has counted them yet."""
+    return range(min(count, _LISTED_ERRORS))
+
+
+def _refuse_records(code: ErrorCode, record_errors: list[tuple[int, str]]) -> NoReturn:
+    shown = "; ".join(f"record {index}: {text}" for index, text in record_errors[:_SHOWN_ERRORS])
+    raise InvalidRecordsError(
+        code,
+        f"One or more records have been rejected due to {len(record_errors)} record errors in total: {shown}",
+        record_errors,
+    )
+
+
+def _refuse_short(view: memoryview) -> NoReturn:
+    if view.nbytes > MAGIC and view[MAGIC] < CURRENT_MAGIC:
+        _refuse_magic(view[MAGIC])
+    raise KafkaError(
+        ErrorCode.INVALID_RECORD, f"Produce needs exactly one record batch, there is none in {view.nbytes} bytes"
+    )
+
+
+def _refuse_magic(magic: int) -> NoReturn:
+    raise KafkaError(ErrorCode.INVALID_RECORD, f"Produce only accepts records with magic {CURRENT_MAGIC}, not {magic}")
+
+
+def refuse_shape(view: memoryview, size: int, magic: int) -> NoReturn:
+    """Wrong magic, a size that cannot be, a cut batch, more than one batch, or bytes after it."""
+    if magic != CURRENT_MAGIC:
+        _refuse_magic(magic)
+    if size < HEADER_SIZE:
+        raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"Batch size {size} is less than the header")
+    if size > view.nbytes:
+        raise KafkaError(ErrorCode.INVALID_RECORD, f"Record batch of {size} bytes is cut after {view.nbytes}")
+    rest = view[size:]
+    if rest.nbytes >= HEADER_SIZE:
+        next_size = int.from_bytes(rest[BATCH_LENGTH:LOG_OVERHEAD], "big", signed=True) + LOG_OVERHEAD
+        if HEADER_SIZE <= next_size <= rest.nbytes:
+            raise KafkaError(ErrorCode.INVALID_RECORD, "Produce needs exactly one record batch, there are more")
+    raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"{rest.nbytes} bytes follow the record batch")
+
+
+def _refuse_large(size: int, limit: int) -> NoReturn:
+    raise KafkaError(
+        ErrorCode.MESSAGE_TOO_LARGE,
+        f"The record batch size is {size} bytes which exceeds the maximum configured value of {limit}",
+    )
+
+
+def _stamp_crc(data: bytearray | memoryview) -> None:
+    data[CRC : CRC + 4] = crc32c(memoryview(data)[ATTRIBUTES:], 0).to_bytes(4, "big")

@@ -1,0 +1,54 @@
+"""Variable-length integers: unsigned (compact lengths, tags) and zig-zag (record fields).
+
+Here: one number in, its bytes out, and back.
+Not here: the inlined copies in the hot loops of `records` and in the compiled codecs.
+"""
+
+from __future__ import annotations
+
+from ottla.wire.errors import ProtocolError
+
+Buffer = bytes | bytearray | memoryview
+
+
+def encode_unsigned(value: int) -> bytes:
+    """The base-128 bytes of `value` (>= 0), least significant group first."""
+    if value < 128:
+        return bytes((value,))
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def encode_zigzag(value: int) -> bytes:
+    """The zig-zag varint of a signed `value` of up to 64 bits; varint and varlong differ only in their range."""
+    return encode_unsigned(value << 1 if value >= 0 else ~(value << 1))
+
+
+def decode_unsigned(data: Buffer, offset: int, bits: int = 32) -> tuple[int, int]:
+    """(value, offset after it). Raises ProtocolError if the number is cut or does not fit `bits`."""
+    value = shift = 0
+    try:
+        while (byte := data[offset]) > 127:
+            value |= (byte & 127) << shift
+            shift += 7
+            offset += 1
+            if shift >= bits:
+                raise ProtocolError(f"varint is longer than {bits} bits", offset=offset)
+    except IndexError:
+        raise ProtocolError("varint is cut", offset=offset) from None
+    value |= byte << shift
+    if value >> bits:
+        raise ProtocolError(f"varint does not fit {bits} bits", offset=offset)
+    return value, offset + 1
+
+
+def decode_zigzag(data: Buffer, offset: int, bits: int = 32) -> tuple[int, int]:
+    """(value, offset after it) of a zig-zag varint (`bits` 32) or varlong (64). Raises as `decode_unsigned`."""
+    if offset < len(data) and (value := data[offset]) < 128:  # most numbers of a record
+        return (value >> 1) ^ -(value & 1), offset + 1
+    value, offset = decode_unsigned(data, offset, bits)
+    return (value >> 1) ^ -(value & 1), offset
