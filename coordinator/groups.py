@@ -1,0 +1,316 @@
+"""The group coordinator as the broker sees it: a method a request, `replay` and `loaded` to begin, `shutdown` to end.
+
+It finds the shard of a group and hands on. Authorization, and whether this node coordinates the group, come before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from ottla.coordinator import admin, offsets
+from ottla.coordinator.config import GroupConfig
+from ottla.coordinator.group.classic import ClassicGroup
+from ottla.coordinator.group.membership import ClassicMembership, join_error, leave_error, sync_error
+from ottla.coordinator.ports import Append, Events, NoEvents, RequestContext, TopicLookup
+from ottla.coordinator.records import StateRecord, commit_tombstone
+from ottla.coordinator.result import Answer, Result, group_write_error
+from ottla.coordinator.shard import Shard
+from ottla.coordinator.timers import TimerHandle, Timers
+from ottla.log.clock import Clock
+from ottla.log.door import Pending
+from ottla.log.ids import Ids
+from ottla.wire.errors import ErrorCode
+from ottla.wire.hashing import partition_for_group
+from ottla.wire.messages.delete_groups import DeleteGroupsRequest, DeleteGroupsResponse
+from ottla.wire.messages.describe_groups import DescribeGroupsRequest, DescribeGroupsResponse
+from ottla.wire.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
+from ottla.wire.messages.join_group import JoinGroupRequest, JoinGroupResponse
+from ottla.wire.messages.leave_group import LeaveGroupRequest, LeaveGroupResponse
+from ottla.wire.messages.list_groups import ListGroupsRequest, ListGroupsResponse
+from ottla.wire.messages.offset_commit import OffsetCommitRequest, OffsetCommitResponse
+from ottla.wire.messages.offset_delete import OffsetDeleteRequest, OffsetDeleteResponse
+from ottla.wire.messages.offset_fetch import OffsetFetchRequest, OffsetFetchResponse
+from ottla.wire.messages.sync_group import SyncGroupRequest, SyncGroupResponse
+
+# Tombstones that housekeeping writes in one batch: well below any batch size limit.
+_TOMBSTONES_PER_BATCH = 500
+
+
+class GroupCoordinator:
+    """All groups of one node, over `partitions` partitions of `__consumer_offsets`.
+
+    Methods that take a request return the response, or a `Pending` of it that is settled later: a parked Join or Sync,
+    or a write whose durability is waited for. None of them raises for what a client may send.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        ids: Ids,
+        timers: Timers,
+        config: GroupConfig,
+        partitions: int,
+        append: Append,
+        topics: TopicLookup,
+        events: Events | None = None,
+    ) -> None:
+        self._clock = clock
+        self._timers = timers
+        self._config = config
+        self._topics = topics
+        self._events = events if events is not None else NoEvents()
+        self._shards: list[Shard] = []
+        self._memberships: list[ClassicMembership] = []
+        for partition in range(partitions):
+            shard = Shard(partition, append=append, clock=clock, events=self._events)
+            membership = ClassicMembership(
+                shard, clock=clock, ids=ids, timers=timers, config=config, events=self._events
+            )
+            self._shards.append(shard)
+            self._memberships.append(membership)
+        self._closed = False
+        self._housekeeping: TimerHandle | None = None
+        self._replayed = 0
+        self._not_understood = 0
+
+    # -- begin and end ------------------------------------------------------------------------------------------------
+
+    def partition_for(self, group_id: str) -> int:
+        """The partition of `__consumer_offsets` that holds a group."""
+        return partition_for_group(group_id, len(self._shards))
+
+    def replay(self, partition: int, key: bytes, value: bytes | None) -> None:
+        """Apply a stored record at start-up, in log order. Unknown kinds are skipped and counted in `stats`."""
+        self._replayed += 1
+        if not self._shards[partition].replay(key, value):
+            self._not_understood += 1
+
+    def loaded(self) -> None:
+        """All is replayed: groups go on where they were, sessions and housekeeping start."""
+        for membership in self._memberships:
+            membership.loaded()
+        self._schedule_housekeeping()
+
+    def shutdown(self) -> None:
+        """Answer all who wait with NOT_COORDINATOR; every later request gets that too."""
+        self._closed = True
+        if self._housekeeping is not None:
+            self._housekeeping.cancel()
+        for membership in self._memberships:
+            membership.shutdown()
+
+    # -- members ------------------------------------------------------------------------------------------------------
+
+    def join_group(self, ctx: RequestContext, request: JoinGroupRequest, version: int) -> Answer[JoinGroupResponse]:
+        """JoinGroup (11): parked until the join phase ends."""
+        if self._closed:
+            return join_error(ErrorCode.NOT_COORDINATOR, request.member_id, version)
+        return self._membership(request.group_id).join(ctx, request, version)
+
+    def sync_group(self, ctx: RequestContext, request: SyncGroupRequest, version: int) -> Answer[SyncGroupResponse]:
+        """SyncGroup (14): parked until the leader's assignment is written."""
+        if self._closed:
+            return sync_error(ErrorCode.NOT_COORDINATOR)
+        return self._membership(request.group_id).sync(ctx, request, version)
+
+    def heartbeat(self, ctx: RequestContext, request: HeartbeatRequest, version: int) -> HeartbeatResponse:
+        """Heartbeat (12)."""
+        if self._closed:
+            return HeartbeatResponse(error_code=ErrorCode.NOT_COORDINATOR)
+        return self._membership(request.group_id).heartbeat(ctx, request, version)
+
+    def leave_group(self, ctx: RequestContext, request: LeaveGroupRequest, version: int) -> Answer[LeaveGroupResponse]:
+        """LeaveGroup (13)."""
+        if self._closed:
+            return leave_error(ErrorCode.NOT_COORDINATOR)
+        return self._membership(request.group_id).leave(ctx, request, version)
+
+    # -- offsets ------------------------------------------------------------------------------------------------------
+
+    def commit_offsets(
+        self, ctx: RequestContext, request: OffsetCommitRequest, version: int
+    ) -> Answer[OffsetCommitResponse]:
+        """OffsetCommit (8): answered once it is written. Whether topics exist is checked here, rights are not."""
+        if self._closed:
+            return offsets.commit_refused(request, ErrorCode.NOT_COORDINATOR)
+        index = self.partition_for(request.group_id)
+        shard = self._shards[index]
+        group = shard.groups.get(request.group_id)
+        result = offsets.decide_commit(
+            group, request, version, topics=self._topics, config=self._config, now_ms=self._clock.wall_ms()
+        )
+        if group is not None and result.records:
+            self._memberships[index].keep_alive(group, request.member_id)
+        return shard.run(result)
+
+    def fetch_offsets(self, ctx: RequestContext, request: OffsetFetchRequest, version: int) -> OffsetFetchResponse:
+        """OffsetFetch (9), of one group or several."""
+        if version < offsets.GROUPS_FROM:
+            single = offsets.single_group_request(request)
+            return offsets.single_group_response(single, self._fetch_group(single, version), version)
+        return OffsetFetchResponse(groups=[self._fetch_group(asked, version) for asked in request.groups])
+
+    def delete_offsets(
+        self, ctx: RequestContext, request: OffsetDeleteRequest, version: int
+    ) -> Answer[OffsetDeleteResponse]:
+        """OffsetDelete (47)."""
+        if self._closed:
+            return OffsetDeleteResponse(error_code=ErrorCode.NOT_COORDINATOR)
+        if not request.group_id:
+            return OffsetDeleteResponse(error_code=ErrorCode.INVALID_GROUP_ID)
+        shard = self._shard(request.group_id)
+        group = shard.groups.get(request.group_id)
+        return shard.run(offsets.decide_delete(shard.offsets, group, request, self._topics))
+
+    def on_topic_deleted(self, name: str) -> None:
+        """Forget every group's offsets of a topic."""
+        for shard in self._shards:
+            records = [
+                commit_tombstone(group_id, name, partition)
+                for group_id in shard.offsets.groups_with(name)
+                for partition in shard.offsets.of_topic(group_id, name)
+            ]
+            self._write(shard, _batches(records))
+
+    # -- groups -------------------------------------------------------------------------------------------------------
+
+    def describe_groups(
+        self, ctx: RequestContext, request: DescribeGroupsRequest, version: int
+    ) -> DescribeGroupsResponse:
+        """DescribeGroups (15); authorized operations are for the caller to fill in."""
+        described = []
+        for group_id in request.groups:
+            if self._closed:
+                described.append(
+                    DescribeGroupsResponse.DescribedGroup(group_id=group_id, error_code=ErrorCode.NOT_COORDINATOR)
+                )
+            else:
+                described.append(admin.describe(group_id, self.group(group_id), version))
+        return DescribeGroupsResponse(groups=described)
+
+    def list_groups(self, ctx: RequestContext, request: ListGroupsRequest, version: int) -> ListGroupsResponse:
+        """ListGroups (16): all groups; which of them may be seen is for the caller to say."""
+        if self._closed:
+            return ListGroupsResponse(error_code=ErrorCode.COORDINATOR_NOT_AVAILABLE)
+        states = {state.lower() for state in request.states_filter}
+        types = {kind.lower() for kind in request.types_filter}
+        return ListGroupsResponse(groups=admin.listed(self.all_groups(), states, types))
+
+    def delete_groups(
+        self, ctx: RequestContext, request: DeleteGroupsRequest, version: int
+    ) -> Answer[DeleteGroupsResponse]:
+        """DeleteGroups (42): empty groups, with their offsets."""
+        response = DeleteGroupsResponse(results=[])
+        waiting: list[Pending[DeleteGroupsResponse.DeletableGroupResult]] = []
+        for group_id in dict.fromkeys(request.groups_names):
+            answer = self._delete_group(group_id)
+            if isinstance(answer, Pending):
+                waiting.append(answer)
+            else:
+                response.results.append(answer)
+        if not waiting:
+            return response
+        done: Pending[DeleteGroupsResponse] = Pending()
+        left = len(waiting)
+
+        def settled(answer: Pending[DeleteGroupsResponse.DeletableGroupResult]) -> None:
+            nonlocal left
+            response.results.append(answer.result())
+            left -= 1
+            if left == 0:
+                done.resolve(response)
+
+        for each in waiting:
+            each.then(settled)
+        return done
+
+    # -- for the broker's eyes ----------------------------------------------------------------------------------------
+
+    def group(self, group_id: str) -> ClassicGroup | None:
+        """A group as it is now; not to be changed by the caller."""
+        return self._shard(group_id).groups.get(group_id)
+
+    def all_groups(self) -> Iterator[ClassicGroup]:
+        """All groups of all partitions; not to be changed by the caller."""
+        for shard in self._shards:
+            yield from shard.groups.values()
+
+    @property
+    def stats(self) -> dict[str, int]:
+        """Counts: groups (in all and by state), members, offsets, records replayed and records skipped."""
+        states = Counter(group.state.value for group in self.all_groups())
+        return {
+            "groups": sum(states.values()),
+            **{f"groups_{state}": count for state, count in sorted(states.items())},
+            "members": sum(len(group.members) for group in self.all_groups()),
+            "offsets": sum(len(shard.offsets) for shard in self._shards),
+            "records_replayed": self._replayed,
+            "records_not_understood": self._not_understood,
+        }
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _shard(self, group_id: str) -> Shard:
+        return self._shards[self.partition_for(group_id)]
+
+    def _membership(self, group_id: str) -> ClassicMembership:
+        return self._memberships[self.partition_for(group_id)]
+
+    def _fetch_group(
+        self, asked: OffsetFetchRequest.OffsetFetchRequestGroup, version: int
+    ) -> OffsetFetchResponse.OffsetFetchResponseGroup:
+        if self._closed:
+            return offsets.fetch_refused(asked, ErrorCode.NOT_COORDINATOR)
+        return offsets.fetch_group(self._shard(asked.group_id).offsets, asked, version, self._topics)
+
+    def _delete_group(self, group_id: str) -> Answer[DeleteGroupsResponse.DeletableGroupResult]:
+        shard = self._shard(group_id)
+        group = shard.groups.get(group_id)
+        code = ErrorCode.NOT_COORDINATOR if self._closed else admin.check_delete(group)
+        if code is not ErrorCode.NONE:
+            return admin.deleted(group_id, code)
+        *early, last = _batches(offsets.delete_group_records(shard.offsets, group_id))
+        code = self._write(shard, early)
+        if code is not ErrorCode.NONE:
+            return admin.deleted(group_id, group_write_error(code))
+        return shard.run(
+            Result(
+                admin.deleted(group_id, ErrorCode.NONE),
+                last,
+                refused=lambda code: admin.deleted(group_id, group_write_error(code)),
+            )
+        )
+
+    def _write(self, shard: Shard, batches: list[list[StateRecord]]) -> ErrorCode:
+        """Write records that nobody waits for, up to the first batch that cannot be written."""
+        failure = ErrorCode.NONE
+
+        def settled(code: ErrorCode) -> None:
+            nonlocal failure
+            failure = code
+
+        for batch in batches:
+            shard.run(Result(None, batch, settled=settled))
+            if failure is not ErrorCode.NONE:
+                break
+        return failure
+
+    def _schedule_housekeeping(self) -> None:
+        self._housekeeping = self._timers.schedule(
+            self._config.offsets_retention_check_interval_ms, self._expire_offsets
+        )
+
+    def _expire_offsets(self) -> None:
+        now_ms = self._clock.wall_ms()
+        for shard in self._shards:
+            records: list[StateRecord] = []
+            for group in shard.groups.values():
+                records += offsets.expired_records(shard.offsets, group, self._config, now_ms)
+            self._write(shard, _batches(records))
+        self._schedule_housekeeping()
+
+
+def _batches(records: list[StateRecord]) -> list[list[StateRecord]]:
+    return [records[start : start + _TOMBSTONES_PER_BATCH] for start in range(0, len(records), _TOMBSTONES_PER_BATCH)]

@@ -1,0 +1,156 @@
+"""The records of `__consumer_offsets` that this coordinator writes and replays, as message objects and as bytes.
+
+Key = int16 type + struct, value = int16 version + struct, no value deletes. Deciding what to write is done elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ottla.wire.errors import ProtocolError
+from ottla.wire.state.consumer_offsets import (
+    GroupMetadataKey,
+    GroupMetadataValue,
+    LegacyOffsetCommitKey,
+    OffsetCommitKey,
+    OffsetCommitValue,
+)
+from ottla.wire.state.embedded import ConsumerProtocolSubscription
+
+if TYPE_CHECKING:
+    from ottla.coordinator.group.classic import ClassicGroup
+
+# Two key types stand for a committed offset: the legacy one is that of brokers before 0.9, with the same fields.
+_OFFSET_COMMIT_TYPES = (LegacyOffsetCommitKey.KEY, OffsetCommitKey.KEY)
+_GROUP_METADATA_VERSION = 3
+_OFFSET_COMMIT_VERSION = 4
+_OFFSET_COMMIT_EXPIRING_VERSION = 1  # the one version with a timestamp of expiry
+_SUBSCRIPTION_MAX_VERSION = ConsumerProtocolSubscription.VALID[1]
+
+Key = OffsetCommitKey | GroupMetadataKey
+Value = OffsetCommitValue | GroupMetadataValue
+
+
+class StateRecord:
+    """One record: a key, and a value with the version to write it in; no value is a tombstone."""
+
+    __slots__ = ("key", "value", "version")
+
+    def __init__(self, key: Key, value: Value | None = None, version: int = 0) -> None:
+        self.key = key
+        self.value = value
+        self.version = version
+
+    def encode(self) -> tuple[bytes, bytes | None]:
+        """(key bytes, value bytes or None)."""
+        key = (self.key.KEY or 0).to_bytes(2, "big") + self.key.encode(0)
+        if self.value is None:
+            return key, None
+        return key, self.version.to_bytes(2, "big") + self.value.encode(self.version)
+
+
+def decode_record(key: bytes, value: bytes | None) -> StateRecord | None:
+    """The record, None if it is of a type that this coordinator does not keep. Raises ProtocolError."""
+    record_type = _int16(key)
+    if record_type in _OFFSET_COMMIT_TYPES:
+        commit_key = OffsetCommitKey.decode(key, 0, 2)
+        if value is None:
+            return StateRecord(commit_key)
+        version = _int16(value)
+        return StateRecord(commit_key, OffsetCommitValue.decode(value, version, 2), version)
+    if record_type == GroupMetadataKey.KEY:
+        group_key = GroupMetadataKey.decode(key, 0, 2)
+        if value is None:
+            return StateRecord(group_key)
+        version = _int16(value)
+        return StateRecord(group_key, GroupMetadataValue.decode(value, version, 2), version)
+    return None
+
+
+def _int16(data: bytes) -> int:
+    if len(data) < 2:
+        raise ProtocolError("a record of the offsets topic begins with two bytes of type or version")
+    return int.from_bytes(data[:2], "big", signed=True)
+
+
+def commit_record(
+    group_id: str,
+    topic: str,
+    partition: int,
+    *,
+    offset: int,
+    leader_epoch: int,
+    metadata: str,
+    commit_timestamp_ms: int,
+    expire_timestamp_ms: int | None,
+    topic_id: bytes,
+) -> StateRecord:
+    """A committed offset. With an expiry of its own it is written in the only version that holds one, which has neither
+    leader epoch nor topic id; the value then has neither, so that replay gives the same."""
+    key = OffsetCommitKey(group=group_id, topic=topic, partition=partition)
+    if expire_timestamp_ms is not None:
+        value = OffsetCommitValue(
+            offset=offset,
+            metadata=metadata,
+            commit_timestamp=commit_timestamp_ms,
+            expire_timestamp=expire_timestamp_ms,
+        )
+        return StateRecord(key, value, _OFFSET_COMMIT_EXPIRING_VERSION)
+    value = OffsetCommitValue(
+        offset=offset,
+        leader_epoch=leader_epoch,
+        metadata=metadata,
+        commit_timestamp=commit_timestamp_ms,
+        topic_id=topic_id,
+    )
+    return StateRecord(key, value, _OFFSET_COMMIT_VERSION)
+
+
+def commit_tombstone(group_id: str, topic: str, partition: int) -> StateRecord:
+    """Forget a committed offset."""
+    return StateRecord(OffsetCommitKey(group=group_id, topic=topic, partition=partition))
+
+
+def group_record(group: ClassicGroup, assignments: dict[str, bytes]) -> StateRecord:
+    """The group as it is now, with these assignments by member id (b"" for members without)."""
+    members = [
+        GroupMetadataValue.MemberMetadata(
+            member_id=member.member_id,
+            group_instance_id=member.instance_id,
+            client_id=member.client_id,
+            client_host=member.client_host,
+            rebalance_timeout=member.rebalance_timeout_ms,
+            session_timeout=member.session_timeout_ms,
+            subscription=member.metadata(group.protocol_name),
+            assignment=assignments.get(member.member_id, b""),
+        )
+        for member in group.members.values()
+    ]
+    value = GroupMetadataValue(
+        protocol_type=group.protocol_type or "",
+        generation=group.generation,
+        protocol=group.protocol_name,
+        leader=group.leader_id,
+        current_state_timestamp=group.state_since_ms,
+        members=members,
+    )
+    return StateRecord(GroupMetadataKey(group=group.group_id), value, _GROUP_METADATA_VERSION)
+
+
+def empty_group_record(group_id: str, now_ms: int) -> StateRecord:
+    """A group that nobody joined yet."""
+    value = GroupMetadataValue(protocol=None, leader=None, current_state_timestamp=now_ms)
+    return StateRecord(GroupMetadataKey(group=group_id), value, _GROUP_METADATA_VERSION)
+
+
+def group_tombstone(group_id: str) -> StateRecord:
+    """Forget a group."""
+    return StateRecord(GroupMetadataKey(group=group_id))
+
+
+def parse_subscription(metadata: bytes) -> ConsumerProtocolSubscription:
+    """A consumer's metadata; newer versions than known are read as the newest known. Raises ProtocolError."""
+    version = _int16(metadata)
+    if version < 0:
+        raise ProtocolError("a subscription of a negative version")
+    return ConsumerProtocolSubscription.decode(metadata, min(version, _SUBSCRIPTION_MAX_VERSION), 2)

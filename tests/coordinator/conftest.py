@@ -1,0 +1,377 @@
+"""A coordinator in a bottle: a clock that is told to move, a log in a list that can fail or wait, no sockets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ottla.coordinator.config import GroupConfig
+from ottla.coordinator.groups import GroupCoordinator
+from ottla.coordinator.timers import Timers
+from ottla.log.clock import ManualClock
+from ottla.log.door import Appended, Done, Outcome, Pending
+from ottla.log.ids import Ids
+from ottla.wire.errors import KafkaError
+from ottla.wire.messages.delete_groups import DeleteGroupsRequest
+from ottla.wire.messages.describe_groups import DescribeGroupsRequest
+from ottla.wire.messages.heartbeat import HeartbeatRequest
+from ottla.wire.messages.join_group import JoinGroupRequest
+from ottla.wire.messages.leave_group import LeaveGroupRequest
+from ottla.wire.messages.list_groups import ListGroupsRequest
+from ottla.wire.messages.offset_commit import OffsetCommitRequest
+from ottla.wire.messages.offset_delete import OffsetDeleteRequest
+from ottla.wire.messages.offset_fetch import OffsetFetchRequest
+from ottla.wire.messages.sync_group import SyncGroupRequest
+
+PARTITIONS = 5
+RANGE = (("range", b"\x00\x01\x00\x00\x00\x01\x00\x01a\xff\xff\xff\xff\x00\x00\x00\x00"),)
+
+
+class Context:
+    """Who asks."""
+
+    def __init__(self, client_id: str | None = "client", client_host: str = "/127.0.0.1") -> None:
+        self.client_id = client_id
+        self.client_host = client_host
+
+
+class Topics:
+    """Topics by name: (id, partitions)."""
+
+    def __init__(self) -> None:
+        self.known = {"t": (b"t" * 16, 10), "u": (b"u" * 16, 3)}
+
+    def name_of(self, topic_id: bytes) -> str | None:
+        return next((name for name, (known, _) in self.known.items() if known == topic_id), None)
+
+    def id_of(self, name: str) -> bytes | None:
+        return self.known[name][0] if name in self.known else None
+
+    def partition_count(self, name: str) -> int | None:
+        return self.known[name][1] if name in self.known else None
+
+
+class Told:
+    """Events as (event, fields)."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, object]]] = []
+
+    def info(self, event: str, **fields: object) -> None:
+        self.events.append((event, fields))
+
+    warning = info
+
+    def names(self) -> list[str]:
+        return [event for event, _ in self.events]
+
+
+class World:
+    """One coordinator, its log, its clock, and short ways to ask it. Answers come as they are: perhaps `Pending`."""
+
+    def __init__(self, **config: int) -> None:
+        self.clock = ManualClock()
+        self.ids = Ids(seed=7)
+        self.config = GroupConfig(**config)
+        self.topics = Topics()
+        self.told = Told()
+        self.log: list[tuple[int, bytes, bytes | None]] = []
+        self.batches: list[int] = []  # records of each append
+        self.fail: KafkaError | None = None
+        self.hold = False
+        self.held: list[Pending[Appended]] = []
+        self.context = Context()
+        self._build()
+        self.coordinator.loaded()
+
+    def _build(self) -> None:
+        self.timers = Timers(self.clock)
+        self.coordinator = GroupCoordinator(
+            clock=self.clock,
+            ids=self.ids,
+            timers=self.timers,
+            config=self.config,
+            partitions=PARTITIONS,
+            append=self._append,
+            topics=self.topics,
+            events=self.told,
+        )
+
+    def _append(self, partition: int, records: list[tuple[bytes, bytes | None]]) -> Outcome[Appended]:
+        if self.fail is not None:
+            raise self.fail
+        offset = len(self.log)
+        self.log += [(partition, key, value) for key, value in records]
+        self.batches.append(len(records))
+        appended = Appended(offset, len(self.log) - 1, -1, 0)
+        if self.hold:
+            pending: Pending[Appended] = Pending()
+            self.held.append(pending)
+            return pending
+        return Done(appended)
+
+    def release(self, error: Exception | None = None) -> None:
+        """Let the appends that wait be durable, or fail."""
+        self.hold = False
+        held, self.held = self.held, []
+        for pending in held:
+            if error is None:
+                pending.resolve(Appended(0, 0, -1, 0))
+            else:
+                pending.fail(error)
+
+    def restart(self) -> None:
+        """A new coordinator from the log, as after kill -9; the old one is dropped with all who wait."""
+        self._build()
+        for partition, key, value in self.log:
+            self.coordinator.replay(partition, key, value)
+        self.coordinator.loaded()
+
+    def sleep(self, ms: int) -> None:
+        """Let time pass; each timer runs when it is due."""
+        end_ms = self.clock.mono_ms() + ms
+        self.settle()
+        while (deadline_ms := self.timers.next_deadline_ms()) is not None and deadline_ms <= end_ms:
+            self.clock.advance(max(deadline_ms - self.clock.mono_ms(), 0))
+            self.timers.run_due()
+        self.clock.advance(end_ms - self.clock.mono_ms())
+
+    def settle(self) -> None:
+        """Run what is due now."""
+        while self.timers.run_due():
+            pass
+
+    def state(self, group_id: str = "g") -> str:
+        group = self.coordinator.group(group_id)
+        return "none" if group is None else group.state.value
+
+    def lasting(self) -> dict[str, Any]:
+        """All lasting state, to be compared with what a replay gives."""
+        groups = {group.group_id: group.saved for group in self.coordinator.all_groups()}
+        offsets = {
+            group_id: {topic: dict(partitions) for topic, partitions in shard.offsets.of_group(group_id).items()}
+            for shard in self.coordinator._shards
+            for group_id in shard.offsets
+        }
+        return {"groups": groups, "offsets": offsets}
+
+    def replayed(self) -> World:
+        """Another world that only knows this one's log."""
+        other = World()
+        other.log = list(self.log)
+        other.config = self.config
+        other.clock.advance(self.clock.mono_ms())
+        other.restart()
+        return other
+
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    def ask(self, name: str, request: Any, version: int, context: Context | None = None) -> Any:
+        """Ask, with request and answer as they would come over the wire at that version."""
+        request = type(request).decode(request.encode(version), version)
+        answer = getattr(self.coordinator, name)(context or self.context, request, version)
+        if isinstance(answer, Pending):
+            answer.then(lambda done: done.result().encode(version))
+        else:
+            answer.encode(version)
+        return answer
+
+    def join(
+        self,
+        member_id: str = "",
+        *,
+        group: str = "g",
+        instance: str | None = None,
+        protocols: tuple[tuple[str, bytes], ...] = RANGE,
+        protocol_type: str = "consumer",
+        session_ms: int = 10_000,
+        rebalance_ms: int = 60_000,
+        version: int = 9,
+        client_id: str = "client",
+    ) -> Any:
+        request = JoinGroupRequest(
+            group_id=group,
+            member_id=member_id,
+            group_instance_id=instance,
+            protocol_type=protocol_type,
+            protocols=[
+                JoinGroupRequest.JoinGroupRequestProtocol(name=name, metadata=metadata) for name, metadata in protocols
+            ],
+            session_timeout_ms=session_ms,
+            rebalance_timeout_ms=rebalance_ms,
+        )
+        return self.ask("join_group", request, version, Context(client_id))
+
+    def new_member(self, **options: Any) -> tuple[str, Any]:
+        """Both steps of KIP-394: (the new id, the answer to the second join)."""
+        member_id = self.join(**options).member_id
+        return member_id, self.join(member_id, **options)
+
+    def sync(
+        self,
+        member_id: str,
+        generation: int,
+        assignments: dict[str, bytes] | None = None,
+        *,
+        group: str = "g",
+        instance: str | None = None,
+        protocol_type: str | None = "consumer",
+        protocol_name: str | None = "range",
+        version: int = 5,
+    ) -> Any:
+        request = SyncGroupRequest(
+            group_id=group,
+            member_id=member_id,
+            generation_id=generation,
+            group_instance_id=instance,
+            protocol_type=protocol_type,
+            protocol_name=protocol_name,
+            assignments=[
+                SyncGroupRequest.SyncGroupRequestAssignment(member_id=to, assignment=assignment)
+                for to, assignment in (assignments or {}).items()
+            ],
+        )
+        return self.ask("sync_group", request, version)
+
+    def heartbeat(self, member_id: str, generation: int, *, group: str = "g", instance: str | None = None) -> int:
+        request = HeartbeatRequest(
+            group_id=group, member_id=member_id, generation_id=generation, group_instance_id=instance
+        )
+        code: int = self.ask("heartbeat", request, 4).error_code
+        return code
+
+    def leave(self, *members: str | tuple[str, str | None], group: str = "g", version: int = 5) -> Any:
+        if version < 3:
+            (member_id,) = members
+            return self.ask("leave_group", LeaveGroupRequest(group_id=group, member_id=member_id), version)
+        pairs = [(member, None) if isinstance(member, str) else member for member in members]
+        request = LeaveGroupRequest(
+            group_id=group,
+            members=[
+                LeaveGroupRequest.MemberIdentity(member_id=member_id, group_instance_id=instance)
+                for member_id, instance in pairs
+            ],
+        )
+        return self.ask("leave_group", request, version)
+
+    def commit(
+        self,
+        offsets: dict[tuple[str, int], int],
+        member_id: str = "",
+        generation: int = -1,
+        *,
+        group: str = "g",
+        instance: str | None = None,
+        metadata: str | None = "",
+        retention_ms: int = -1,
+        version: int = 9,
+    ) -> Any:
+        by_topic: dict[str, list[OffsetCommitRequest.OffsetCommitRequestPartition]] = {}
+        for (topic, partition), offset in offsets.items():
+            by_topic.setdefault(topic, []).append(
+                OffsetCommitRequest.OffsetCommitRequestPartition(
+                    partition_index=partition, committed_offset=offset, committed_metadata=metadata
+                )
+            )
+        request = OffsetCommitRequest(
+            group_id=group,
+            member_id=member_id,
+            generation_id_or_member_epoch=generation,
+            group_instance_id=instance,
+            retention_time_ms=retention_ms,
+            topics=[
+                OffsetCommitRequest.OffsetCommitRequestTopic(
+                    name=topic if version < 10 else "",
+                    topic_id=(self.topics.id_of(topic) or b"?" * 16) if version >= 10 else bytes(16),
+                    partitions=partitions,
+                )
+                for topic, partitions in by_topic.items()
+            ],
+        )
+        return self.ask("commit_offsets", request, version)
+
+    def commit_code(self, member_id: str = "", generation: int = -1, **options: Any) -> int:
+        """The code for one partition."""
+        answer = self.commit({("t", 0): 1}, member_id, generation, **options)
+        code: int = answer.topics[0].partitions[0].error_code
+        return code
+
+    def fetch(self, *topics: tuple[str, list[int]], group: str = "g", version: int = 9) -> Any:
+        """One group's answer; no topics: all."""
+        asked = None
+        if topics:
+            asked = [
+                OffsetFetchRequest.OffsetFetchRequestTopics(
+                    name=name if version < 10 else "",
+                    topic_id=(self.topics.id_of(name) or b"?" * 16) if version >= 10 else bytes(16),
+                    partition_indexes=indexes,
+                )
+                for name, indexes in topics
+            ]
+        request = OffsetFetchRequest(groups=[OffsetFetchRequest.OffsetFetchRequestGroup(group_id=group, topics=asked)])
+        return self.ask("fetch_offsets", request, version).groups[0]
+
+    def committed(self, topic: str = "t", partition: int = 0, group: str = "g") -> int:
+        offset: int = self.fetch((topic, [partition]), group=group).topics[0].partitions[0].committed_offset
+        return offset
+
+    def delete_offsets(self, *topics: tuple[str, list[int]], group: str = "g") -> Any:
+        request = OffsetDeleteRequest(
+            group_id=group,
+            topics=[
+                OffsetDeleteRequest.OffsetDeleteRequestTopic(
+                    name=name,
+                    partitions=[
+                        OffsetDeleteRequest.OffsetDeleteRequestPartition(partition_index=index) for index in indexes
+                    ],
+                )
+                for name, indexes in topics
+            ],
+        )
+        return self.ask("delete_offsets", request, 0)
+
+    def describe(self, *groups: str, version: int = 5) -> Any:
+        return self.ask("describe_groups", DescribeGroupsRequest(groups=list(groups or ("g",))), version).groups
+
+    def list(self, states: tuple[str, ...] = (), types: tuple[str, ...] = ()) -> set[tuple[str, str]]:
+        request = ListGroupsRequest(states_filter=[*states], types_filter=[*types])
+        return {(group.group_id, group.group_state) for group in self.ask("list_groups", request, 5).groups}
+
+    def delete(self, *groups: str) -> Any:
+        return self.ask("delete_groups", DeleteGroupsRequest(groups_names=[*groups]), 2)
+
+    # -- stories that many tests begin with ---------------------------------------------------------------------------
+
+    def stable_group(self, size: int = 1, **options: Any) -> list[str]:
+        """A Stable group of `size` dynamic members, generation 1; the first is the leader. Assignment = member id."""
+        members = [self.join(**options).member_id for _ in range(size)]
+        joins = [self.join(member_id, **options) for member_id in members]
+        self.settle()
+        group = options.get("group", "g")
+        if size > 1 and not all(answer.settled for answer in joins):
+            raise AssertionError("join phase did not end")
+        generation = self.coordinator.group(group).generation  # type: ignore[union-attr]
+        leader = self.coordinator.group(group).leader_id  # type: ignore[union-attr]
+        assignments = {member_id: member_id.encode() for member_id in members}
+        self.sync(str(leader), generation, assignments, group=group)
+        for member_id in members:
+            assert self.sync(member_id, generation, group=group).assignment == member_id.encode()
+        return members
+
+
+def value(answer: Any) -> Any:
+    """The response, None while it is waited for."""
+    if isinstance(answer, Pending):
+        return answer.result() if answer.settled else None
+    return answer
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def make_world() -> type[World]:
+    return World
