@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -29,6 +29,7 @@ from ottla.broker.metadata import Metadata
 from ottla.broker.server import GRACE_S, Server, ServerLimits, bind
 from ottla.coordinator.timers import Timers
 from ottla.log.clock import Clock, SystemClock
+from ottla.log.filesystem import FileSystem
 from ottla.log.ids import Ids
 from ottla.log.store import Store, StoreError
 from ottla.wire.errors import ErrorCode, KafkaError
@@ -64,7 +65,9 @@ class Broker:
 
     @property
     def groups(self) -> GroupCoordinator:
-        """The group coordinator, made (and imported) when the first group is there: 60 ms that many starts do without."""
+        """The group coordinator, made (and imported) when the first group is there: 60 ms that many starts do
+        without.
+        """
         if self._groups is None:
             from ottla.coordinator.groups import GroupCoordinator
 
@@ -101,7 +104,9 @@ class Broker:
                     waiter.wake()
 
     def leader_of(self, topic: str, index: int) -> Partition:
-        """The partition, if this node leads it. Raises KafkaError UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER."""
+        """The partition, if this node leads it. Raises KafkaError UNKNOWN_TOPIC_OR_PARTITION,
+        NOT_LEADER_OR_FOLLOWER.
+        """
         partition = self.cluster.partition(topic, index)
         if partition is None:
             raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
@@ -165,6 +170,7 @@ async def run(
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as serving:
             serving.start_soon(drive, broker.timers, broker.clock)
+            serving.start_soon(broker.housekeeping.flush)
             serving.start_soon(server.accept_all, broker.gate, connections)
             server.listen()
             task_status.started()
@@ -253,6 +259,7 @@ def _open_store(path: str, options: ServeOptions, clock: Clock, ids: Ids, log: L
             node_id=options.settings.own_id,
             broker_defaults=options.settings.log_defaults(),
             warn=log.warning,
+            fs=FileSystem(durable=not options.ephemeral),
         )
     except StoreError as error:
         raise StartupError(str(error)) from None
@@ -299,7 +306,5 @@ def _raise_descriptor_limit() -> None:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        try:
+        with suppress(OSError, ValueError):  # macOS refuses "unlimited"
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError):  # macOS refuses "unlimited"
-            pass

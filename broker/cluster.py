@@ -1,4 +1,5 @@
-"""What the cluster is: nodes, topics, partitions and their leaders. One object, changed by `replay` of metadata records only.
+"""What the cluster is: nodes, topics, partitions and their leaders. One object, changed by `replay` of metadata
+records only.
 
 Decisions (may this topic be created?) live in metadata.py; nothing here appends, listens or answers.
 """
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ottla.wire.schema import Message
 
 TOPIC_RESOURCE = 2  # ConfigResource type of ConfigRecord and DescribeConfigs
+METADATA_TOPIC = "__cluster_metadata"  # its log is the history itself, no topic of the cluster
 INTERNAL_TOPICS = frozenset(("__consumer_offsets", "__transaction_state", "__share_group_state"))
 
 
@@ -127,6 +129,8 @@ class Cluster:
         """
         strays = []
         for name, index in list(self._store.existing()):
+            if name == METADATA_TOPIC:
+                continue
             topic = self.topics.get(name)
             topic_id = self._store.topic_id(name, index)
             if topic_id in self._removed_ids:

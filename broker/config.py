@@ -286,7 +286,7 @@ class BrokerConfig:
                 raise _invalid(f"Invalid value {text} for configuration {name}: {error}") from error
             if name == "remote.storage.enable" and value:
                 raise _invalid("Tiered storage is not served here: remote.storage.enable must stay false")
-            checked[name] = text
+            checked[name] = to_text(value) or ""  # so that whoever reads it again reads the same
         effective = self.topic_defaults() | checked
         least, most = effective["min.compaction.lag.ms"], effective["max.compaction.lag.ms"]
         if int(least) > int(most):

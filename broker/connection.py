@@ -1,6 +1,7 @@
 """One client connection: bytes in, frames to the gate, answers out, one request after another as Kafka does.
 
-Per request no task, cancel scope, channel or lock: a readable socket is drained into the shared receive buffer, every whole
+Per request no task, cancel scope, channel or lock: a readable socket is drained into the shared receive buffer,
+every whole
 frame in it is handled at once, and the answers leave in one send. Only here is a request waited for. Knows no API.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -33,7 +35,9 @@ _sendfile = getattr(os, "sendfile", None)
 
 
 class Connection:
-    """A connected client. `host` and `port` are the peer's, `local_host` and `local_port` the address it reached us at."""
+    """A connected client. `host` and `port` are the peer's, `local_host` and `local_port` the address it reached us
+    at.
+    """
 
     __slots__ = (
         "_filled",
@@ -99,18 +103,14 @@ class Connection:
     def stop(self) -> None:
         """Finish what has been received and close; wakes the connection if it idles."""
         self.close_on_idle = True
-        try:
+        with suppress(OSError):  # already gone
             self._sock.shutdown(socket.SHUT_RD)
-        except OSError:
-            pass  # already gone
 
     def abort(self) -> None:
         """Close now, whatever is under way."""
         self.close_on_idle = True
-        try:
+        with suppress(OSError):  # already gone
             self._sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # already gone
 
     def is_too_slow(self, now_ms: int) -> bool:
         """Whether a frame has been under way for longer than any honest peer needs."""

@@ -1,4 +1,5 @@
-"""The gate: every decoded request and every response passes here, as objects. Faults, recording, metrics, quotas hook in here.
+"""The gate: every decoded request and every response passes here, as objects. Faults, recording, metrics, quotas
+hook in here.
 
 Knows headers, versions and errors; knows no API. What an API does lives in handlers/<api>.py.
 """
@@ -6,15 +7,14 @@ Knows headers, versions and errors; knows no API. What an API does lives in hand
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
-
-from ottla.wire.frame import decode_request_header, encode_response
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ottla.broker.handlers import Handler, handlers
 from ottla.broker.waiting import Parked
 from ottla.log.door import FileSlice, Pending
 from ottla.wire.apis import API, ApiKey
 from ottla.wire.errors import ErrorCode, KafkaError, ProtocolError
+from ottla.wire.frame import decode_request_header, encode_response
 from ottla.wire.schema import Message
 
 if TYPE_CHECKING:
@@ -143,8 +143,8 @@ class Gate:
         if self.taps:
             for tap in self.taps:
                 tap.on_response(context, response)
-        parts = encode_response(context.api_key, context.api_version, context.correlation_id, response)
-        return parts  # type: ignore[return-value]  # slices in our responses are the log's
+        frame = encode_response(context.api_key, context.api_version, context.correlation_id, response)
+        return cast("Reply", frame)  # slices in our responses are the log's
 
 
 class GateParked:

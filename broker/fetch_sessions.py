@@ -93,7 +93,7 @@ class FetchSessions:
         if request.session_epoch in (INITIAL_EPOCH, FINAL_EPOCH):
             self._sessions.pop(request.session_id, None)
             targets = _targets(request, by_id)
-            if request.session_epoch == FINAL_EPOCH or not targets:
+            if request.session_epoch == FINAL_EPOCH:
                 return None, targets, False
             return self._new_session(by_id, targets), targets, False
         session = self._sessions.get(request.session_id)
@@ -138,7 +138,9 @@ class FetchSessions:
         return session
 
     def _evict(self, now_ms: int, newcomer_size: int) -> bool:
-        """Make room: the least recently used if idle, else an old one that follows fewer partitions than the newcomer."""
+        """Make room: the least recently used if idle, else an old one that follows fewer partitions than the
+        newcomer.
+        """
         if not self._sessions:
             return False
         oldest = next(iter(self._sessions.values()))

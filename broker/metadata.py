@@ -1,6 +1,8 @@
-"""Changes to the cluster: topics created and deleted, producer ids handed out. Decide, append to the metadata log, replay.
+"""Changes to the cluster: topics created and deleted, producer ids handed out. Decide, append to the metadata log,
+replay.
 
-The metadata log is `__cluster_metadata-0` with Kafka's own record schemas (records of KRaft), one record batch a change, so
+The metadata log is `__cluster_metadata-0` with Kafka's own record schemas (records of KRaft), one record batch a
+change, so
 that a change is there whole or not at all. Answers to clients are made in handlers/.
 """
 
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ottla.broker.cluster import INTERNAL_TOPICS, TOPIC_RESOURCE, Cluster, Topic
+from ottla.broker.cluster import INTERNAL_TOPICS, METADATA_TOPIC, TOPIC_RESOURCE, Cluster, Topic
 from ottla.broker.config import BrokerConfig
 from ottla.broker.names import name_fault
 from ottla.broker.reading import read_batches
@@ -27,14 +29,15 @@ from ottla.wire.state.cluster_metadata import (
 )
 from ottla.wire.state.metadata_frame import decode_metadata_record, encode_metadata_record
 
-METADATA_TOPIC = "__cluster_metadata"
 METADATA_TOPIC_ID = bytes(15) + b"\x01"  # fixed, as in Kafka
 MAX_PARTITIONS_PER_REQUEST = 10_000
 PRODUCER_ID_BLOCK = 1000
 
 
 class NewTopic:
-    """A topic that may be created: every check is behind it. `assignments[p]` are the replicas of partition p, leader first."""
+    """A topic that may be created: every check is behind it. `assignments[p]` are the replicas of partition p,
+    leader first.
+    """
 
     __slots__ = ("assignments", "id", "name", "overrides")
 
@@ -89,7 +92,7 @@ class Metadata:
         name: str,
         partitions: int = -1,
         replication_factor: int = -1,
-        assignments: dict[int, list[int]] | None = None,
+        assignments: list[tuple[int, list[int]]] | None = None,
         overrides: Mapping[str, str | None] | None = None,
     ) -> NewTopic:
         """All checks of CreateTopics for one topic, in Kafka's order. -1: the broker's default. Raises KafkaError."""
@@ -128,21 +131,20 @@ class Metadata:
             replication_factor if replication_factor > 0 else min(self._config.default_replication_factor, len(nodes))
         )
         count = partitions if partitions > 0 else self._config.num_partitions
-        if count > MAX_PARTITIONS_PER_REQUEST:
-            raise KafkaError(
-                ErrorCode.POLICY_VIOLATION, f"at most {MAX_PARTITIONS_PER_REQUEST} partitions may be created at once"
-            )
         spread = [[nodes[(p + r) % len(nodes)] for r in range(factor)] for p in range(count)]
         return NewTopic(name, self._ids.uuid(), spread, wanted)
 
     def _checked_assignments(
-        self, assignments: dict[int, list[int]], partitions: int, replication_factor: int
+        self, assignments: list[tuple[int, list[int]]], partitions: int, replication_factor: int
     ) -> list[list[int]]:
         if partitions != -1 or replication_factor != -1:
             raise KafkaError(
                 ErrorCode.INVALID_REQUEST, "with manual assignments, partitions and replication factor must be -1"
             )
-        spread = [assignments.get(index) for index in range(len(assignments))]
+        by_index = dict(assignments)
+        if len(by_index) < len(assignments):
+            raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, "a partition is assigned twice")
+        spread = [by_index.get(index) for index in range(len(by_index))]
         checked: list[list[int]] = []
         for index, replicas in enumerate(spread):
             if replicas is None:

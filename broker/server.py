@@ -65,7 +65,8 @@ class ServerLimits:
 class ReceiveBudget:
     """The memory of all frames under way, `limit` bytes (negative: no limit; queued.max.request.bytes).
 
-    Beyond it connections wait, in TCP's back-pressure; the one whose frame began first never does, so one always gets on.
+    Beyond it connections wait, in TCP's back-pressure; the one whose frame began first never does, so one always
+    gets on.
     """
 
     __slots__ = ("_held", "_limit", "_waiting", "used")
@@ -199,7 +200,9 @@ class Server:
         self._reserve = _open_reserve()
 
     def sweep(self) -> None:
-        """Close connections without traffic for connections.max.idle.ms (a parked request is traffic), and too slow peers."""
+        """Close connections without traffic for connections.max.idle.ms (a parked request is traffic), and too slow
+        peers.
+        """
         now_ms = self.clock.mono_ms()
         idle_ms = self._limits.idle_ms
         for connection in list(self.connections):
@@ -267,7 +270,7 @@ def _bind_one(host: str, port: int) -> socket.socket:
         try:
             return _bind_one("::", port)
         except _Unavailable:
-            host = "0.0.0.0"  # noqa: S104
+            host = "0.0.0.0"
     try:
         info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
@@ -290,7 +293,7 @@ def _bind_one(host: str, port: int) -> socket.socket:
         sock.close()
         if error.errno == errno.EADDRINUSE:
             raise StartupError(
-                f"port {port} on {host} is taken by another process; stop it or choose another with --listen {host}:PORT"
+                f"port {port} on {host} is taken by another process; stop it or choose another by --listen {host}:PORT"
             ) from None
         if error.errno == errno.EACCES:
             raise StartupError(f"no permission to listen on port {port}; choose one above 1023 with --listen") from None

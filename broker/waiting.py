@@ -1,4 +1,5 @@
-"""Purgatory: requests that wait, and how they are woken. One wake-up object a request, watched by the partitions it needs.
+"""Purgatory: requests that wait, and how they are woken. One wake-up object a request, watched by the partitions it
+needs.
 
 No protocol knowledge beyond "enough bytes" lives here; what a waiting Fetch answers is decided in handlers/fetch.py.
 """
@@ -36,7 +37,9 @@ class Parked:
 
 
 class ByteWaiter:
-    """Waits until the watched partitions hold `min_bytes` beyond their fetch offsets, one of them goes away, or time is up."""
+    """Waits until the watched partitions hold `min_bytes` beyond their fetch offsets, one of them goes away, or time
+    is up.
+    """
 
     __slots__ = ("_min_bytes", "_timer", "_watched", "pending")
 

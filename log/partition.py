@@ -99,7 +99,6 @@ class Partition:
         "_env",
         "_jitter_ms",
         "_latest_epoch",
-        "_snapshots",
         "_topic_id",
         "_unflushed_records",
         "active",
@@ -137,7 +136,6 @@ class Partition:
         self.epochs = LeaderEpochs()
         self._latest_epoch = -1
         self.producers = ProducerState()
-        self._snapshots: set[int] = set()  # offsets of the snapshot files that exist
         self.log_start_offset = 0
         self.log_end_offset = 0
         self.high_watermark = 0
@@ -329,7 +327,6 @@ class Partition:
     def _save_snapshot(self, *, sync: bool) -> None:
         offset = self.log_end_offset
         self._env.fs.write_file(f"{self.folder}/{file_stem(offset)}.snapshot", self.producers.encode(), sync=sync)
-        self._snapshots.add(offset)
 
     # --- read
 
@@ -530,7 +527,6 @@ class Partition:
                     except FileNotFoundError:
                         continue
                     paths.append(path + ".deleted")
-                self._snapshots.discard(segment.base_offset)
         except OSError as error:
             raise storage_error(f"delete segments of {self.folder}", error) from error
         finally:
@@ -624,10 +620,9 @@ class Partition:
         self.log_end_offset = self.high_watermark = self.last_stable_offset = log_end_offset
         self.recovery_point = min(recovery_point, log_end_offset)
 
-    def adopt_producers(self, producers: ProducerState, snapshots: set[int]) -> None:
+    def adopt_producers(self, producers: ProducerState) -> None:
         """Take over the producer state as of the log end."""
         self.producers = producers
-        self._snapshots = snapshots
         opened = producers.open_transactions
         self.last_stable_offset = next(iter(opened.values())) if opened else self.log_end_offset
 

@@ -76,13 +76,13 @@ def _tidy(env: Environment, folder: str) -> set[str]:
     for name in sorted(names):
         if name.endswith(".swap"):  # a compacted segment that was complete when the crash came
             target = name.removesuffix(".swap")
+            if _is_log(target):  # first what it replaces: a second crash finds it still under its old name
+                for suffix in (".index", ".timeindex"):
+                    _remove(env, folder, target.removesuffix(".log") + suffix, names)
+                _remove_replaced(env, folder, name, names)
             fs.rename(f"{folder}/{name}", f"{folder}/{target}")
             names.discard(name)
             names.add(target)
-            if _is_log(target):
-                for suffix in (".index", ".timeindex"):
-                    _remove(env, folder, target.removesuffix(".log") + suffix, names)
-                _remove_replaced(env, folder, int(target[:_STEM_LENGTH]), names)
     for name in sorted(names):
         stem, suffix = os.path.splitext(name)
         if suffix in (".index", ".timeindex", ".txnindex") and stem + ".log" not in names:
@@ -90,15 +90,15 @@ def _tidy(env: Environment, folder: str) -> set[str]:
     return names
 
 
-def _remove_replaced(env: Environment, folder: str, base: int, names: set[str]) -> None:
-    """Segments that the one at `base`, just swapped in, replaces: those that begin within its offsets."""
-    path = f"{folder}/{file_stem(base)}.log"
-    copy = FileHandle(env.pool, path)
-    end = base
+def _remove_replaced(env: Environment, folder: str, swap: str, names: set[str]) -> None:
+    """Remove the segments that the one in file `swap` replaces, but the first: those that begin within its offsets."""
+    path = f"{folder}/{swap}"
+    handle = FileHandle(env.pool, path)
+    base = end = int(swap[:_STEM_LENGTH])
     with contextlib.suppress(DamagedBatchError):
-        for batch in scan(env.fs, copy.open().fd, 0, os.stat(path).st_size, verify=False):
+        for batch in scan(env.fs, handle.open().fd, 0, os.stat(path).st_size, verify=False):
             end = batch.last_offset
-    copy.close()
+    handle.close()
     for name in sorted(names):
         if _is_log(name) and base < int(name[:_STEM_LENGTH]) <= end:
             for suffix in SEGMENT_SUFFIXES:
@@ -271,11 +271,10 @@ def _load_producers(env: Environment, log: Partition, names: set[str]) -> None:
     bases = {segment.base_offset for segment in log.segments}
     for offset in kept - bases - {latest}:
         env.fs.unlink(f"{log.folder}/{file_stem(offset)}.snapshot")
-    kept &= bases | ({latest} if latest is not None else set())
     if position < end:
         _replay(env, log, producers, position)
     producers.expire(env.clock.wall_ms(), log.config.producer_id_expiration_ms)
-    log.adopt_producers(producers, kept)
+    log.adopt_producers(producers)
 
 
 def _is_snapshot(name: str) -> bool:

@@ -37,6 +37,7 @@ from ottla.wire.records import (
 )
 
 _SHOWN_ERRORS: Final = 3
+_SMALLEST_BATCH: Final = 26  # a message of magic 0 without key and value
 _LISTED_ERRORS: Final = 1000
 _COMPRESSION_LEVELS: Final = {1: "compression_gzip_level", 3: "compression_lz4_level", 4: "compression_zstd_level"}
 
@@ -73,7 +74,7 @@ def validate(records: Buffer, config: LogConfig, now_ms: int, from_client: bool)
     view = memoryview(records)
     available = view.nbytes
     if available < HEADER_SIZE:
-        _refuse_short(view)
+        refuse_shape(view)
     (
         base_offset,
         length,
@@ -91,7 +92,7 @@ def validate(records: Buffer, config: LogConfig, now_ms: int, from_client: bool)
     ) = HEADER.unpack_from(view)
     size = length + LOG_OVERHEAD
     if size != available or magic != CURRENT_MAGIC:
-        refuse_shape(view, size, magic)
+        refuse_shape(view)
     if from_client and base_offset != 0:
         raise KafkaError(ErrorCode.INVALID_RECORD, f"Base offset of a produced batch is {base_offset}, it must be 0")
     if size > config.max_message_bytes:
@@ -161,40 +162,29 @@ def _check_records(
         null_keys = walked.null_keys
         if not append_stamped:
             max_ms = base_ms + walked.max_timestamp_delta
+    outside: Sequence[int] = ()
     if create_time and (max_ms > latest_ms or earliest_ms >= 0):
-        _check_timestamps(view, block, config, count, (earliest_ms, latest_ms), base_ms, max_ms, bool(append_stamped))
-    if null_keys:
-        _refuse_records(
-            ErrorCode.INVALID_RECORD,
-            [(index, "Compacted topic cannot accept message without key") for index in null_keys],
-        )
+        outside = _outside(block, count, (earliest_ms, latest_ms), base_ms, max_ms, bool(append_stamped))
+    if null_keys or outside:
+        text = f"Timestamp is out of range. It should be within [{earliest_ms}, {latest_ms}]"
+        faults = dict.fromkeys(outside, text)
+        faults.update(dict.fromkeys(null_keys, "Compacted topic cannot accept message without key"))
+        # A record is told one fault, its key before its timestamp; one bad timestamp decides for the batch.
+        by_time = text in faults.values()
+        _refuse_records(ErrorCode.INVALID_TIMESTAMP if by_time else ErrorCode.INVALID_RECORD, sorted(faults.items()))
     return max_ms
 
 
-def _check_timestamps(
-    view: memoryview,
-    block: Buffer,
-    config: LogConfig,
-    count: int,
-    allowed_ms: tuple[int, int],
-    base_ms: int,
-    max_ms: int,
-    append_stamped: bool,
-) -> None:
-    """The slow way, once a timestamp may be out of range (or a lower limit is set): find out which records are."""
+def _outside(
+    block: Buffer, count: int, allowed_ms: tuple[int, int], base_ms: int, max_ms: int, append_stamped: bool
+) -> Sequence[int]:
+    """The slow way, once a timestamp may be out of range (or a lower limit is set): which records are."""
     earliest_ms, latest_ms = allowed_ms
-    bad: list[int]
     if append_stamped or not block:  # one timestamp for all, or the header's word for it
         low = max_ms if append_stamped else base_ms
         outside = max_ms > latest_ms or (low != NO_TIMESTAMP and low < earliest_ms)
-        bad = list(_indexes(count)) if outside and append_stamped else [0] if outside else []
-    else:
-        bad = list(walk(block, count, base_timestamp=base_ms, timestamp_range=allowed_ms).bad_timestamps)
-    if bad:
-        _refuse_records(
-            ErrorCode.INVALID_TIMESTAMP,
-            [(index, f"Timestamp is out of range. It should be within [{earliest_ms}, {latest_ms}]") for index in bad],
-        )
+        return _indexes(count) if outside and append_stamped else [0] if outside else ()
+    return walk(block, count, base_timestamp=base_ms, timestamp_range=allowed_ms).bad_timestamps
 
 
 def _indexes(count: int) -> range:
@@ -211,32 +201,37 @@ def _refuse_records(code: ErrorCode, record_errors: list[tuple[int, str]]) -> No
     )
 
 
-def _refuse_short(view: memoryview) -> NoReturn:
-    if view.nbytes > MAGIC and view[MAGIC] < CURRENT_MAGIC:
-        _refuse_magic(view[MAGIC])
-    raise KafkaError(
-        ErrorCode.INVALID_RECORD, f"Produce needs exactly one record batch, there is none in {view.nbytes} bytes"
-    )
-
-
-def _refuse_magic(magic: int) -> NoReturn:
-    raise KafkaError(ErrorCode.INVALID_RECORD, f"Produce only accepts records with magic {CURRENT_MAGIC}, not {magic}")
-
-
-def refuse_shape(view: memoryview, size: int, magic: int) -> NoReturn:
-    """Wrong magic, a size that cannot be, a cut batch, more than one batch, or bytes after it."""
-    if magic != CURRENT_MAGIC:
-        _refuse_magic(magic)
+def refuse_shape(view: memoryview) -> NoReturn:
+    """`view` is not exactly one batch of today's format: raise the KafkaError that Kafka answers."""
+    size = _batch_size(view)
+    if size is None:
+        raise KafkaError(
+            ErrorCode.INVALID_RECORD, f"Produce needs one record batch, there is no complete one in {view.nbytes} bytes"
+        )
+    if view[MAGIC] < CURRENT_MAGIC:
+        raise KafkaError(
+            ErrorCode.INVALID_RECORD, f"Produce only accepts records with magic {CURRENT_MAGIC}, not {view[MAGIC]}"
+        )
     if size < HEADER_SIZE:
         raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"Batch size {size} is less than the header")
-    if size > view.nbytes:
-        raise KafkaError(ErrorCode.INVALID_RECORD, f"Record batch of {size} bytes is cut after {view.nbytes}")
     rest = view[size:]
-    if rest.nbytes >= HEADER_SIZE:
-        next_size = int.from_bytes(rest[BATCH_LENGTH:LOG_OVERHEAD], "big", signed=True) + LOG_OVERHEAD
-        if HEADER_SIZE <= next_size <= rest.nbytes:
-            raise KafkaError(ErrorCode.INVALID_RECORD, "Produce needs exactly one record batch, there are more")
+    if _batch_size(rest) is not None:
+        raise KafkaError(ErrorCode.INVALID_RECORD, "Produce needs exactly one record batch, there are more")
     raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"{rest.nbytes} bytes follow the record batch")
+
+
+def _batch_size(view: memoryview) -> int | None:
+    """Bytes of the batch of any format that `view` starts with; None if it is not all there. Raises CORRUPT_MESSAGE."""
+    if view.nbytes < LOG_OVERHEAD:
+        return None
+    size = int.from_bytes(view[BATCH_LENGTH:LOG_OVERHEAD], "big", signed=True) + LOG_OVERHEAD
+    if size < _SMALLEST_BATCH:
+        raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"Batch size {size} is less than any can be")
+    if view.nbytes <= MAGIC:
+        return None
+    if view[MAGIC] > CURRENT_MAGIC:
+        raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"Nobody knows record batches with magic {view[MAGIC]}")
+    return size if size <= view.nbytes else None
 
 
 def _refuse_large(size: int, limit: int) -> NoReturn:

@@ -1,4 +1,6 @@
-"""The shape of the house, kept: imports go one way, no bare imports, one clock, one source of ids, nothing heavy at start."""
+"""The shape of the house, kept: imports go one way, no bare imports, one clock, one source of ids, nothing heavy at
+start.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,9 @@ def test_every_file_says_what_lives_in_it() -> None:
 
 
 def test_the_start_imports_little() -> None:
-    """What `ottla serve` has imported when it is ready: counted in modules, since milliseconds depend on the machine."""
+    """What `ottla serve` has imported when it is ready: counted in modules, since milliseconds depend on the
+    machine.
+    """
     code = "import sys, ottla.broker.app; print('\\n'.join(sys.modules))"
     modules = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT

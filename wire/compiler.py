@@ -11,7 +11,7 @@ Nothing here knows what a field means; that is `ottla.wire.schema` and the modul
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, NoReturn, TypeAlias
 
@@ -317,7 +317,7 @@ def _has_records(cls: StructMeta) -> bool:
 
 
 class _DecoderSource(Source):
-    """Names in the generated function: b the buffer, p the position, end; n a length, q where it ends, t tags."""
+    """Names in the generated function: b the buffer, v a view of it, p the position; n a length, q its end, t tags."""
 
     def __init__(self, cls: type[Message], version: int) -> None:
         super().__init__(cls.NAME, version, "decode")
@@ -327,9 +327,12 @@ class _DecoderSource(Source):
         self.names.update(_DECODE_NAMES, SOURCE=self)
         self.emit("def decode(b, p):")
         self.deeper()
-        # Records must stay views of the frame; without records one copy of a short body makes every slice cheaper.
-        kind = "memoryview" if self.is_view else "bytes"
-        self.emit(f"if type(b) is not {kind}: b = {kind}(b)")
+        # Records must stay views of the frame, v; without records one copy of a short body makes every slice cheaper.
+        if self.is_view:
+            self.emit("v = memoryview(b)")
+            self.emit("if type(b) is not bytes: b = v")
+        else:
+            self.emit("if type(b) is not bytes: b = bytes(b)")
         self.emit("end = len(b)")
         self.emit("try:")
         self.deeper()
@@ -377,23 +380,27 @@ class _DecoderSource(Source):
         fields = fields_of(cls)
         tagged = [field for field in fields if self.flexible and version in field.tagged]
         present = [field for field in fields if version in field.versions and field not in tagged]
-        shared: dict[str, list[str]] = {}
-        for field in fields:
-            if field in present:
-                continue
-            default = _default_expression(self, field)
-            if _is_fresh(field):
-                self.emit(f"{into}.{field.name} = {default}")
-            else:
-                shared.setdefault(default, []).append(f"{into}.{field.name}")
-        for default, targets in shared.items():
-            self.emit(f"{' = '.join(targets)} = {default}")
+        self.set_defaults([field for field in fields if field not in present], into)
         for field in present:
             self.path.append(field.name)
             self.read(field.type, f"{into}.{field.name}", version in field.nullable)
             self.path.pop()
         if self.flexible:
             self.read_tags(tagged, into)
+
+    def set_defaults(self, fields: Iterable[ResolvedField], into: str) -> None:
+        shared: dict[str, list[str]] = {}
+        for field in fields:
+            if not _is_fresh(field):
+                shared.setdefault(_default_expression(self, field), []).append(f"{into}.{field.name}")
+            elif field.type.cls is None:
+                self.emit(f"{into}.{field.name} = []")
+            else:  # as its constructor would make it, without the call
+                inner = self.variable("x")
+                self.emit(f"{into}.{field.name} = {inner} = new({self.constant('C', field.type.cls, field.type.cls)})")
+                self.set_defaults(fields_of(field.type.cls), inner)
+        for default, targets in shared.items():
+            self.emit(f"{' = '.join(targets)} = {default}")
 
     def read_tags(self, tagged: list[ResolvedField], into: str) -> None:
         self.path.append("tags")
@@ -469,8 +476,10 @@ class _DecoderSource(Source):
         self.emit("if q > end or q < p: raise bad_length(p, q, end)")
         if kind == "str":
             self.emit(f"{target} = str(b[p:q], 'utf-8')" if self.is_view else f"{target} = b[p:q].decode()")
+        elif kind == "bytes":
+            self.emit(f"{target} = bytes(b[p:q])" if self.is_view else f"{target} = b[p:q]")
         else:
-            self.emit(f"{target} = bytes(b[p:q])" if self.is_view and kind == "bytes" else f"{target} = b[p:q]")
+            self.emit(f"{target} = v[p:q]")
         self.emit("p = q")
         if nullable:
             self.shallower()

@@ -1,4 +1,6 @@
-"""CreateTopics (19), v2-7: new topics with their partitions and configs. KIP-464 (defaults), KIP-525 (configs in the answer)."""
+"""CreateTopics (19), v2-7: new topics with their partitions and configs. KIP-464 (defaults), KIP-525 (configs in the
+answer).
+"""
 
 from __future__ import annotations
 
@@ -19,19 +21,18 @@ ConfigResult = CreateTopicsResponse.CreatableTopicConfigs
 
 def handle(broker: Broker, context: Context, request: CreateTopicsRequest) -> CreateTopicsResponse:
     named = Counter(topic.name for topic in request.topics)
+    wanted_partitions = sum(_partitions(broker, topic) for topic in request.topics if named[topic.name] == 1)
     results = []
-    partitions = 0
     for name, wanted in {topic.name: topic for topic in request.topics}.items():
         try:
             if named[name] > 1:
                 raise KafkaError(ErrorCode.INVALID_REQUEST, "the topic is named twice in the request")
-            plan = _plan(broker, wanted)
-            partitions += len(plan.assignments)
-            if partitions > MAX_PARTITIONS_PER_REQUEST:
+            if wanted_partitions > MAX_PARTITIONS_PER_REQUEST:
                 raise KafkaError(
                     ErrorCode.POLICY_VIOLATION,
                     f"at most {MAX_PARTITIONS_PER_REQUEST} partitions may be created at once",
                 )
+            plan = _plan(broker, wanted)
             if not request.validate_only:
                 broker.metadata.create_topic(plan)
                 broker.log.info("topic created", topic=name, partitions=len(plan.assignments), by=context.client_id)
@@ -45,12 +46,19 @@ def error(request: CreateTopicsRequest, version: int, code: ErrorCode) -> Create
     return CreateTopicsResponse(topics=[Result(name=topic.name, error_code=code) for topic in request.topics])
 
 
+def _partitions(broker: Broker, wanted: CreateTopicsRequest.CreatableTopic) -> int:
+    """How many partitions are asked for."""
+    if wanted.assignments:
+        return len(wanted.assignments)
+    return broker.config.num_partitions if wanted.num_partitions == -1 else wanted.num_partitions
+
+
 def _plan(broker: Broker, wanted: CreateTopicsRequest.CreatableTopic) -> NewTopic:
     return broker.metadata.plan_topic(
         wanted.name,
         wanted.num_partitions,
         wanted.replication_factor,
-        {assignment.partition_index: assignment.broker_ids for assignment in wanted.assignments},
+        [(assignment.partition_index, assignment.broker_ids) for assignment in wanted.assignments],
         {config.name: config.value for config in wanted.configs},
     )
 

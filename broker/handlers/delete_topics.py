@@ -10,6 +10,7 @@ from ottla.wire.messages.delete_topics import DeleteTopicsRequest, DeleteTopicsR
 
 if TYPE_CHECKING:
     from ottla.broker.app import Broker
+    from ottla.broker.cluster import Topic
     from ottla.broker.dispatch import Context
 
 State = DeleteTopicsRequest.DeleteTopicState
@@ -21,34 +22,38 @@ def handle(broker: Broker, context: Context, request: DeleteTopicsRequest) -> De
     version = context.api_version
     if not broker.config.delete_topic_enable:
         return error(request, version, ErrorCode.TOPIC_DELETION_DISABLED if version >= 3 else ErrorCode.INVALID_REQUEST)
-    states = _states(request, version)
-    cluster = broker.cluster
-    named = Counter(
-        cluster.name_of(state.topic_id) or state.topic_id if state.name is None else state.name for state in states
-    )
+    # However often a topic is named, it has one result.
+    named = Counter((state.name, state.topic_id) for state in _states(request, version))
     results = []
-    for state in states:
-        result = Result(name=state.name, topic_id=state.topic_id)
+    for name, topic_id in named:
+        result = Result(name=name, topic_id=topic_id)
         try:
-            if (state.name is None) == (state.topic_id == ZERO_UUID):
+            if (name is None) == (topic_id == ZERO_UUID):
                 raise KafkaError(ErrorCode.INVALID_REQUEST, "give either the name or the id of a topic")
-            if state.name is None:
-                topic = cluster.topics_by_id.get(state.topic_id)
-                missing = ErrorCode.UNKNOWN_TOPIC_ID
-            else:
-                topic = cluster.topics.get(state.name)
-                missing = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-            if named[topic.name if topic is not None else state.name or state.topic_id] > 1:
+            if named[name, topic_id] > 1:
                 raise KafkaError(ErrorCode.INVALID_REQUEST, "the topic is named twice in the request")
-            if topic is None:
-                raise KafkaError(missing, "there is no such topic")
-            broker.delete_topic(topic)
+            topic = _find(broker, name, topic_id)
             result.name, result.topic_id = topic.name, topic.id
+            if (topic.name, ZERO_UUID) in named and (None, topic.id) in named:
+                if name is None:
+                    continue  # the other one's result speaks for both
+                raise KafkaError(ErrorCode.INVALID_REQUEST, "the topic is named twice in the request")
+            broker.delete_topic(topic)
             broker.log.info("topic deleted", topic=topic.name, by=context.client_id)
         except KafkaError as failure:
             result.error_code, result.error_message = failure.code, failure.message or None
         results.append(result)
     return DeleteTopicsResponse(responses=results)
+
+
+def _find(broker: Broker, name: str | None, topic_id: bytes) -> Topic:
+    """Raises KafkaError UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION."""
+    topics, by_id = broker.cluster.topics, broker.cluster.topics_by_id
+    topic = by_id.get(topic_id) if name is None else topics.get(name)
+    if topic is None:
+        code = ErrorCode.UNKNOWN_TOPIC_ID if name is None else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        raise KafkaError(code, "there is no such topic")
+    return topic
 
 
 def error(request: DeleteTopicsRequest, version: int, code: ErrorCode) -> DeleteTopicsResponse:

@@ -1,4 +1,6 @@
-"""DescribeCluster (60), v0-2: the nodes and the controller. KIP-700, KIP-919 (endpoint types), KIP-1073 (fenced brokers)."""
+"""DescribeCluster (60), v0-2: the nodes and the controller. KIP-700, KIP-919 (endpoint types), KIP-1073 (fenced
+brokers).
+"""
 
 from __future__ import annotations
 

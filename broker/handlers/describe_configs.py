@@ -1,4 +1,6 @@
-"""DescribeConfigs (32), v1-4: the configs of topics and of this broker. KIP-226 (synonyms), KIP-569 (types, documentation)."""
+"""DescribeConfigs (32), v1-4: the configs of topics and of this broker. KIP-226 (synonyms), KIP-569 (types,
+documentation).
+"""
 
 from __future__ import annotations
 

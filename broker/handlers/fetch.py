@@ -1,4 +1,5 @@
-"""Fetch (1), v4-18: stored record batches from given offsets on, waiting for them if asked. KIP-227 (sessions), KIP-516.
+"""Fetch (1), v4-18: stored record batches from given offsets on, waiting for them if asked. KIP-227 (sessions),
+KIP-516.
 
 The hot path out: plan by offsets alone, wait in purgatory, then read slices of log files that leave by sendfile.
 """
@@ -65,6 +66,7 @@ class _Fetch:
         "_committed_only",
         "_incremental",
         "_max_bytes",
+        "_replica_id",
         "_session",
         "_targets",
         "_wait",
@@ -84,6 +86,7 @@ class _Fetch:
         self._targets = targets
         self._incremental = incremental
         self._committed_only = request.isolation_level == READ_COMMITTED
+        self._replica_id = max(request.replica_id, request.replica_state.replica_id)  # v15 moved it
         self._max_bytes = max(0, min(request.max_bytes, broker.config.fetch_max_bytes))
         self._wait = request.max_wait_ms > 0 and request.min_bytes > 0
         self.min_bytes = min(request.min_bytes, self._max_bytes)
@@ -133,6 +136,8 @@ class _Fetch:
         log = partition.log
         if not log.log_start_offset <= target.fetch_offset <= log.log_end_offset:
             raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
+        if self._replica_id >= 0:  # a follower, and none follows
+            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         return partition, None
 
     def answer(self) -> FetchResponse:
@@ -214,7 +219,10 @@ def _tell_offsets(data: PartitionResponse, partition: Partition) -> None:
 
 def _diverging(partition: Partition, target: FetchTarget) -> EpochEndOffset | None:
     """KIP-595: where the log of a client that last read in `last_fetched_epoch` leaves ours, if it does."""
-    epoch, end_offset = partition.log.end_offset_for_epoch(target.last_fetched_epoch)
+    if target.last_fetched_epoch == partition.leader_epoch:  # reaches to the end, also before its first record
+        epoch, end_offset = partition.leader_epoch, partition.log.log_end_offset
+    else:
+        epoch, end_offset = partition.log.end_offset_for_epoch(target.last_fetched_epoch)
     if epoch < 0:
         raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
     if epoch < target.last_fetched_epoch or end_offset < target.fetch_offset:

@@ -1,4 +1,6 @@
-"""FindCoordinator (10), v0-6: which node coordinates a group. KIP-699 (several keys). Transactions are refused, not served."""
+"""FindCoordinator (10), v0-6: which node coordinates a group. KIP-699 (several keys). Transactions are refused, not
+served.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""InitProducerId (22), v0-5: a new producer id for an idempotent producer. KIP-98, KIP-360. Transactional ids are refused."""
+"""InitProducerId (22), v0-5: a new producer id for an idempotent producer. KIP-98, KIP-360. Transactional ids are
+refused.
+"""
 
 from __future__ import annotations
 

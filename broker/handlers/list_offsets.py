@@ -1,4 +1,6 @@
-"""ListOffsets (2), v1-11: an offset by timestamp, or one of the special ones. KIP-79, KIP-734, KIP-405, KIP-1005, KIP-1023."""
+"""ListOffsets (2), v1-11: an offset by timestamp, or one of the special ones. KIP-79, KIP-734, KIP-405, KIP-1005,
+KIP-1023.
+"""
 
 from __future__ import annotations
 
@@ -28,33 +30,34 @@ _SPECIAL_FROM_VERSION = {
     LATEST_TIERED: 9,
     EARLIEST_PENDING_UPLOAD: 11,
 }
+_NEVER = 1 << 15
 _NOTHING = TimestampOffset(-1, -1, -1)
 READ_COMMITTED = 1
 
 
 def handle(broker: Broker, context: Context, request: ListOffsetsRequest) -> ListOffsetsResponse | Parked:
     named = Counter((topic.name, part.partition_index) for topic in request.topics for part in topic.partitions)
+    asked = {(topic.name, part.partition_index): part for topic in request.topics for part in topic.partitions}
     waiting: list[tuple[PartitionResponse, Pending[TimestampOffset]]] = []
-    topics = []
-    for topic in request.topics:
-        answers = []
-        for part in {part.partition_index: part for part in topic.partitions}.values():
-            answer = PartitionResponse(partition_index=part.partition_index)
-            try:
-                if named[topic.name, part.partition_index] > 1:
-                    raise KafkaError(ErrorCode.INVALID_REQUEST)
-                partition = broker.leader_of(topic.name, part.partition_index)
-                broker.check_leader_epoch(partition, part.current_leader_epoch)
-                outcome = _find(partition, part.timestamp, context.api_version, request.isolation_level)
-                if isinstance(outcome, Done):
-                    _fill(answer, outcome.value, context.api_version)
-                else:
-                    waiting.append((answer, outcome))
-            except KafkaError as error:
-                answer.error_code = error.code
-            answers.append(answer)
-        topics.append(TopicResponse(name=topic.name, partitions=answers))
-    response = ListOffsetsResponse(topics=topics)
+    topics: dict[str, TopicResponse] = {}
+    for (name, index), part in asked.items():
+        answer = PartitionResponse(partition_index=index)
+        try:
+            if named[name, index] > 1:
+                raise KafkaError(ErrorCode.INVALID_REQUEST)
+            if part.timestamp < 0 and context.api_version < _SPECIAL_FROM_VERSION.get(part.timestamp, _NEVER):
+                raise KafkaError(ErrorCode.UNSUPPORTED_VERSION)
+            partition = broker.leader_of(name, index)
+            broker.check_leader_epoch(partition, part.current_leader_epoch)
+            outcome = _find(partition, part.timestamp, request.isolation_level)
+            if isinstance(outcome, Done):
+                _fill(answer, outcome.value, context.api_version)
+            else:
+                waiting.append((answer, outcome))
+        except KafkaError as error:
+            answer.error_code = error.code
+        topics.setdefault(name, TopicResponse(name=name)).partitions.append(answer)
+    response = ListOffsetsResponse(topics=list(topics.values()))
     if not waiting:
         return response
 
@@ -90,15 +93,15 @@ def _fill(answer: PartitionResponse, found: TimestampOffset, version: int) -> No
         answer.leader_epoch = found.leader_epoch
 
 
-def _find(partition: Partition, timestamp: int, version: int, isolation_level: int) -> Outcome[TimestampOffset]:
+def _find(partition: Partition, timestamp: int, isolation_level: int) -> Outcome[TimestampOffset]:
     log = partition.log
-    if timestamp < 0 and version < _SPECIAL_FROM_VERSION.get(timestamp, version + 1):
-        raise KafkaError(ErrorCode.UNSUPPORTED_VERSION)
     limit = log.last_stable_offset if isolation_level == READ_COMMITTED else log.high_watermark
     if timestamp == LATEST:
         return Done(TimestampOffset(limit, -1, partition.leader_epoch))
     if timestamp in (EARLIEST, EARLIEST_LOCAL):
-        return Done(TimestampOffset(log.log_start_offset, -1, log.epoch_at_start()))
+        # An empty log has no epochs yet, but its leader has one.
+        epoch = partition.leader_epoch if log.log_start_offset == log.log_end_offset else log.epoch_at_start()
+        return Done(TimestampOffset(log.log_start_offset, -1, epoch))
     if timestamp in (LATEST_TIERED, EARLIEST_PENDING_UPLOAD):  # no tiered storage: nothing is there
         return Done(_NOTHING)
     outcome = log.offset_of_max_timestamp() if timestamp == MAX_TIMESTAMP else log.offset_for_timestamp(timestamp)

@@ -1,4 +1,6 @@
-"""Metadata (3), v0-13: nodes, topics, partitions and their leaders; creates missing topics when asked. KIP-516 (topic ids)."""
+"""Metadata (3), v0-13: nodes, topics, partitions and their leaders; creates missing topics when asked. KIP-516
+(topic ids).
+"""
 
 from __future__ import annotations
 
@@ -86,7 +88,7 @@ def _by_name(broker: Broker, context: Context, name: str, create: bool, operatio
             except KafkaError as failure:
                 code = failure.code
         if topic is None:
-            return TopicResponse(error_code=code, name=name)
+            return TopicResponse(error_code=code, name=name, topic_authorized_operations=operations)
     return _describe(topic, operations)
 
 

@@ -1,4 +1,5 @@
-"""Produce (0), v3-13: append one record batch to each partition named. KIP-98 (idempotence), KIP-516 (topic ids), KIP-951.
+"""Produce (0), v3-13: append one record batch to each partition named. KIP-98 (idempotence), KIP-516 (topic ids),
+KIP-951.
 
 The hot path in: the records stay a view of the receive buffer until the log has written them. Checks on records are the
 log's (log/validate.py); here are those on the request, in Kafka's order.
@@ -156,13 +157,15 @@ def _append(
 
 def _one_batch(records: Buffer | None, version: int) -> Buffer:
     """`records` if they are one complete batch of today's format. Raises KafkaError."""
-    if records is None or len(records) < HEADER_SIZE:
-        raise KafkaError(ErrorCode.INVALID_RECORD, "no complete record batch")
+    if records is None:
+        raise KafkaError(ErrorCode.INVALID_RECORD, "Produce needs one record batch, there is none")
+    if len(records) < HEADER_SIZE:
+        refuse_shape(memoryview(records))
     length, magic = _SIZE_AND_MAGIC.unpack_from(records, BATCH_LENGTH)
     if version < 7 and magic == CURRENT_MAGIC and records[_LOW_ATTRIBUTES] & CODEC_MASK == _ZSTD:
         raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, "zstd needs Produce v7")
     if magic != CURRENT_MAGIC or length + LOG_OVERHEAD != len(records):
-        refuse_shape(memoryview(records), length + LOG_OVERHEAD, magic)
+        refuse_shape(memoryview(records))
     return records
 
 

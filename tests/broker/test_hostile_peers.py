@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import trio
-from tests.broker.conftest import Client, Launcher
-from tests.broker.test_connection import METADATA, PRODUCE, fetch, fetched, metadata, produce
 
 from ottla.broker.connection import FRAME_TIMEOUT_MS, MIN_BYTES_PER_MS
 from ottla.log.clock import ManualClock
+from tests.broker.conftest import Client, Launcher
+from tests.broker.test_connection import METADATA, PRODUCE, fetch, fetched, metadata, produce
 
 MIB = 1 << 20
 

@@ -1,4 +1,6 @@
-"""Every API that is advertised, at every version of it: a plain request gets an answer that decodes and carries no error."""
+"""Every API that is advertised, at every version of it: a plain request gets an answer that decodes and carries no
+error.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,6 @@ from typing import Any
 
 import pytest
 import trio
-from tests.broker.conftest import Running
-from tests.broker.test_connection import METADATA, fetch, metadata, produce
 
 from ottla.broker.handlers import handlers
 from ottla.wire.apis import API, ApiKey
@@ -31,6 +31,8 @@ from ottla.wire.messages.offset_delete import OffsetDeleteRequest
 from ottla.wire.messages.offset_fetch import OffsetFetchRequest
 from ottla.wire.messages.sync_group import SyncGroupRequest
 from ottla.wire.schema import Message, Struct
+from tests.broker.conftest import Running
+from tests.broker.test_connection import METADATA, fetch, metadata, produce
 
 EVERY = [(key, version) for key, h in sorted(handlers.items()) for version in range(h.min_version, h.max_version + 1)]
 # Requests about members and groups that are not there: this is the right answer to them.
@@ -70,7 +72,9 @@ def request_for(key: int, version: int, topic_id: bytes) -> Message:
             return metadata("t")
         case ApiKey.OFFSET_COMMIT:
             commit = OffsetCommitRequest.OffsetCommitRequestPartition(partition_index=0, committed_offset=1)
-            topic = OffsetCommitRequest.OffsetCommitRequestTopic(partitions=[commit], **(by_id if version >= 10 else name))
+            topic = OffsetCommitRequest.OffsetCommitRequestTopic(
+                partitions=[commit], **(by_id if version >= 10 else name)
+            )
             return OffsetCommitRequest(group_id="simple", generation_id_or_member_epoch=-1, topics=[topic])
         case ApiKey.OFFSET_FETCH:
             if version < 8:
@@ -79,7 +83,9 @@ def request_for(key: int, version: int, topic_id: bytes) -> Message:
             many = OffsetFetchRequest.OffsetFetchRequestTopics(
                 partition_indexes=[0], **(by_id if version >= 10 else name)
             )
-            return OffsetFetchRequest(groups=[OffsetFetchRequest.OffsetFetchRequestGroup(group_id="simple", topics=[many])])
+            return OffsetFetchRequest(
+                groups=[OffsetFetchRequest.OffsetFetchRequestGroup(group_id="simple", topics=[many])]
+            )
         case ApiKey.FIND_COORDINATOR:
             return FindCoordinatorRequest(coordinator_keys=["g"]) if version >= 4 else FindCoordinatorRequest(key="g")
         case ApiKey.JOIN_GROUP:
@@ -108,7 +114,9 @@ def request_for(key: int, version: int, topic_id: bytes) -> Message:
             return ApiVersionsRequest(client_software_name="tests", client_software_version="1.0")
         case ApiKey.CREATE_TOPICS:
             return CreateTopicsRequest(
-                topics=[CreateTopicsRequest.CreatableTopic(name=f"new-{version}", num_partitions=2, replication_factor=1)]
+                topics=[
+                    CreateTopicsRequest.CreatableTopic(name=f"new-{version}", num_partitions=2, replication_factor=1)
+                ]
             )
         case ApiKey.DELETE_TOPICS:
             if version >= 6:

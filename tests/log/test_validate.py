@@ -66,7 +66,7 @@ def flip(position: int) -> Callable[[bytearray], bytearray]:
         (lambda d: d + b"x", CORRUPT),
         (lambda d: d + bytes(100), CORRUPT),
         (put(16, 1, 1), BAD),
-        (put(16, 3, 1), BAD),
+        (put(16, 3, 1), CORRUPT),
         (put(8, 10, 4), CORRUPT),
         (put(8, -13, 4), CORRUPT),
         (put(0, 7, 8), BAD),
@@ -190,10 +190,20 @@ def test_compacted_topics_need_keys(validation: str) -> None:
     assert check(made(), cleanup_policy="compact").last_offset_delta == 2
 
 
-def test_time_wins_over_keys() -> None:
+def test_a_bad_timestamp_wins_over_null_keys_of_other_records() -> None:
+    late = NOW + HOUR + 1
+    faults = [(NOW, None), (late, b"k"), (NOW, b"k"), (late, None)]
+    records = [Record(at, ms, key, b"v") for at, (ms, key) in enumerate(faults)]
+    with pytest.raises(InvalidRecordsError) as caught:
+        check(build_batch(records), cleanup_policy="compact")
+    assert caught.value.code == TIME
+    assert [index for index, _ in caught.value.record_errors] == [0, 1, 3]
+
+
+def test_a_record_without_key_is_not_blamed_for_its_time() -> None:
     with pytest.raises(InvalidRecordsError) as caught:
         check(made(NOW + HOUR + 1, key=None), cleanup_policy="compact")
-    assert caught.value.code == TIME
+    assert caught.value.code == BAD
 
 
 def test_a_wrong_largest_timestamp_is_put_right() -> None:

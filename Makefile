@@ -1,0 +1,55 @@
+# Two commands are enough: `make serve` and `make test`. Needs Python >= 3.11 with its venv module, nothing else.
+PYTHON ?= python3
+ARGS ?=
+
+SOURCES := $(shell find broker coordinator log wire ottla -name '*.py' -o -name '*.json')
+RUN := .venv
+DEV := .venv-dev
+PIP := -m pip --disable-pip-version-check --quiet
+
+.PHONY: help serve test test-long lint clean
+.DEFAULT_GOAL := help
+
+help: ## what can be made
+	@echo 'make serve      a broker on localhost:9092; more flags: make serve ARGS="--topic orders:6 --ephemeral"'
+	@echo 'make test       all tests with the Python clients, at most 4 minutes'
+	@echo 'make test-long  the tests that take longer'
+	@echo 'make lint       style and types'
+	@echo 'make clean      removes what the above have made, but no records (./ottla-data)'
+
+# Ctrl-C goes to the broker, which stops cleanly; make and its shell only wait for it.
+serve: $(RUN)/installed
+	@trap : INT; $(RUN)/bin/ottla serve $(ARGS)
+
+test: $(DEV)/installed
+	@$(DEV)/bin/python -m pytest -m 'not long'
+
+test-long: $(DEV)/installed
+	@$(DEV)/bin/python -m pytest -m long
+
+lint: $(DEV)/installed
+	@$(DEV)/bin/ruff check .
+	@$(DEV)/bin/ruff format --check .
+	@$(DEV)/bin/mypy
+
+clean:
+	@rm -rf $(RUN) $(DEV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(RUN)/installed: pyproject.toml README.md $(SOURCES)
+	@$(call enough_python)
+	@echo 'installing Ottla into $(RUN)' >&2
+	@test -x $(RUN)/bin/python || $(PYTHON) -m venv $(RUN)
+	@$(RUN)/bin/python $(PIP) install .
+	@touch $@
+
+$(DEV)/installed: pyproject.toml
+	@$(call enough_python)
+	@echo 'installing Ottla with its test tools into $(DEV)' >&2
+	@test -x $(DEV)/bin/python || $(PYTHON) -m venv $(DEV)
+	@$(DEV)/bin/python $(PIP) install -e '.[test,lint]'
+	@touch $@
+
+define enough_python
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+  { echo 'Ottla needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3' >&2; exit 1; }
+endef
