@@ -39,7 +39,9 @@ $(RUN)/installed: pyproject.toml README.md $(SOURCES)
 	@$(call enough_python)
 	@echo 'installing Ottla into $(RUN)' >&2
 	@test -x $(RUN)/bin/python || $(PYTHON) -m venv $(RUN)
+	@rm -rf build
 	@$(RUN)/bin/python $(PIP) install .
+	@rm -rf build
 	@touch $@
 
 $(DEV)/installed: pyproject.toml

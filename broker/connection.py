@@ -198,23 +198,20 @@ class Connection:
             handled_bytes += stop - position
             position = stop
             frames += 1
-            if reply is None:
-                continue
             if isinstance(reply, GateParked):
                 view, position, end = self._own(view, position, end)
                 await self._flush()
-                answer = await self._wait(reply)
-                if answer is not None:
-                    out.extend(answer)
-            else:
+                reply = await self._wait(reply)
+                if reply is not None:
+                    out.extend(reply)
+                continue
+            if reply is not None:
                 out.extend(reply)
-                if frames < BURST_FRAMES and handled_bytes < BURST_BYTES:
-                    continue
-                if position < end:
-                    view, position, end = self._own(view, position, end)
-                    await self._flush()
-                    await trio.lowlevel.checkpoint()
-                    frames = handled_bytes = 0
+            if (frames >= BURST_FRAMES or handled_bytes >= BURST_BYTES) and position < end:
+                view, position, end = self._own(view, position, end)
+                await self._flush()
+                await trio.lowlevel.checkpoint()
+                frames = handled_bytes = 0
         if position < end:
             self._keep(view, position, end)
         self._frames_since_wait += BURST_FRAMES if handled_bytes >= BURST_BYTES else frames
@@ -222,8 +219,10 @@ class Connection:
             await self._flush()
 
     def _own(self, view: memoryview, position: int, end: int) -> tuple[memoryview, int, int]:
-        rest = memoryview(bytearray(view[position:end]))
-        return rest, 0, end - position
+        """What is left to handle, out of the shared buffer if it is there: others receive into that while we wait."""
+        if view is not self._server.receive_view:
+            return view, position, end
+        return memoryview(bytearray(view[position:end])), 0, end - position
 
     async def _wait(self, parked: GateParked) -> Reply | None:
         """Park until the request is settled. Cancelled: the request is abandoned."""
@@ -245,19 +244,29 @@ class Connection:
         if not out:
             return
         chunk: list[bytes] = []
+        chunk_bytes = 0
         try:
             for index, part in enumerate(out):
                 if isinstance(part, bytes):
                     chunk.append(part)
-                elif part.nbytes < SENDFILE_FROM_BYTES or not self.use_sendfile:
-                    await self._send_slice_by_reading(part, chunk)
-                else:
+                    chunk_bytes += len(part)
+                    continue
+                if self.use_sendfile and part.nbytes >= SENDFILE_FROM_BYTES:
                     await self._send(b"".join(chunk), _MSG_MORE)
                     chunk.clear()
+                    chunk_bytes = 0
                     await self._send_slice(part)
-                if not isinstance(part, bytes):
-                    part.release()
-                    out[index] = b""
+                else:
+                    for start in range(0, part.nbytes, READ_CHUNK_BYTES):
+                        piece = part.read(start, min(READ_CHUNK_BYTES, part.nbytes - start))
+                        chunk.append(piece)
+                        chunk_bytes += len(piece)
+                        if chunk_bytes >= READ_CHUNK_BYTES:
+                            await self._send(b"".join(chunk), 0)
+                            chunk.clear()
+                            chunk_bytes = 0
+                part.release()
+                out[index] = b""
             if chunk:
                 await self._send(chunk[0] if len(chunk) == 1 else b"".join(chunk), 0)
         finally:
@@ -309,15 +318,6 @@ class Connection:
             position += sent
             left -= sent
             self.active_ms = self._server.clock.mono_ms()
-
-    async def _send_slice_by_reading(self, part: FileSlice, chunk: list[bytes]) -> None:
-        if part.nbytes <= READ_CHUNK_BYTES:
-            chunk.append(part.read())
-            return
-        await self._send(b"".join(chunk), _MSG_MORE)
-        chunk.clear()
-        for start in range(0, part.nbytes, READ_CHUNK_BYTES):
-            await self._send(part.read(start, min(READ_CHUNK_BYTES, part.nbytes - start)), 0)
 
 
 async def _settled(pending: Pending[object]) -> None:

@@ -89,7 +89,8 @@ class Gate:
             return self._answer(context, handler.error(None, 0, ErrorCode.UNSUPPORTED_VERSION))
         counted = (api_key, version)
         self.counts[counted] = self.counts.get(counted, 0) + 1
-        context.request = handler.request.decode(view[:end], version, header.body_offset)
+        # No more than the frame: a decoder may copy what it is given.
+        context.request = handler.request.decode(view[start:end], version, header.body_offset - start)
         if self.taps:
             for tap in self.taps:
                 instead = tap.on_request(context)

@@ -15,6 +15,7 @@ from ottla.broker.config import BrokerConfig
 from ottla.broker.names import name_fault
 from ottla.broker.reading import read_batches
 from ottla.log.clock import Clock
+from ottla.log.config import LogConfig
 from ottla.log.door import LogStore
 from ottla.log.ids import Ids
 from ottla.wire.errors import ErrorCode, KafkaError
@@ -64,6 +65,7 @@ class Metadata:
             {"retention.ms": "-1", "flush.messages": "1", "max.message.bytes": str(1 << 30)},
             lazy=True,
         )
+        self._log_defaults = LogConfig.from_broker(config.log_defaults())
         self._producer_ids = range(0)
 
     def load(self) -> None:
@@ -108,6 +110,7 @@ class Metadata:
                 if other.replace(".", "_") == folded:
                     raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"topic {name!r} collides with {other!r}")
         wanted = self._config.checked_topic_overrides(overrides or {})
+        LogConfig.from_properties(self._log_defaults, wanted)  # the log must be able to obey what is promised here
         if assignments:
             return NewTopic(
                 name, self._ids.uuid(), self._checked_assignments(assignments, partitions, replication_factor), wanted

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 RECEIVE_BUFFER_BYTES = 1 << 20
 BACKLOG = 1024
 ACCEPTS_PER_TURN = 64
+ACCEPT_PAUSE_S = 0.1
+SPARE_DESCRIPTORS = 32  # that connections leave to the log and to modules loaded at first use
 GRACE_S = 2.0  # for connections to send their last answers at a stop
 _DESCRIPTORS_USED_UP = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _EPHEMERAL_TRIES = 20
@@ -126,6 +129,7 @@ class Server:
         self._per_ip: Counter[str] = Counter()
         self.budget = ReceiveBudget(limits.queued_max_request_bytes)
         self._reserve: int | None = _open_reserve()
+        self._is_short = False  # of descriptors
 
     def listen(self) -> None:
         """From here on clients can connect."""
@@ -141,18 +145,31 @@ class Server:
     async def _accept(self, listener: socket.socket, gate: Gate, connections: trio.Nursery) -> None:
         while True:
             await trio.lowlevel.wait_readable(listener)
+            highest = _highest_descriptor()
             for _ in range(ACCEPTS_PER_TURN):
                 try:
                     sock, peer = listener.accept()
                 except BlockingIOError:
+                    self._is_short = False
                     break
                 except OSError as error:
                     if error.errno not in _DESCRIPTORS_USED_UP:
                         continue  # the peer was gone before we took it
                     self._turn_one_away(listener)
-                    await trio.sleep(0.1)
+                    await self._pause()
+                    break
+                if sock.fileno() > highest:
+                    sock.close()
+                    await self._pause()
                     break
                 self._admit(sock, str(peer[0]).removeprefix("::ffff:"), gate, connections)
+
+    async def _pause(self) -> None:
+        """Descriptors are used up: who waits in the backlog is turned away one by one, until some are free again."""
+        if not self._is_short:  # one line, however long it lasts
+            self._is_short = True
+            self.log.warning("accept paused", reason="file descriptors are used up (raise `ulimit -n`)")
+        await trio.sleep(ACCEPT_PAUSE_S)
 
     def _admit(self, sock: socket.socket, host: str, gate: Gate, connections: trio.Nursery) -> None:
         limits = self._limits
@@ -187,8 +204,7 @@ class Server:
                 del self._per_ip[connection.host]
 
     def _turn_one_away(self, listener: socket.socket) -> None:
-        """Descriptors are used up: free the reserved one, take a waiting connection with it and close that."""
-        self.log.warning("accept paused", reason="file descriptors are used up (raise `ulimit -n`)")
+        """Not one descriptor is left: free the reserved one, take a waiting connection with it and close that."""
         if self._reserve is not None:
             os.close(self._reserve)
             self._reserve = None
@@ -308,3 +324,15 @@ def _open_reserve() -> int | None:
         return os.open(os.devnull, os.O_RDONLY)
     except OSError:
         return None
+
+
+def _highest_descriptor() -> int:
+    """The highest descriptor that a connection may have; descriptors are given out from the lowest free one up."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return sys.maxsize
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return limit - 1 - min(SPARE_DESCRIPTORS, limit // 4)

@@ -129,6 +129,8 @@ class _Fetch:
         if partition.leader != broker.node.id:
             raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         broker.check_leader_epoch(partition, target.current_leader_epoch)
+        if self._replica_id >= 0:  # a follower, and nobody follows
+            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         if target.last_fetched_epoch >= 0:
             diverging = _diverging(partition, target)
             if diverging is not None:
@@ -136,8 +138,6 @@ class _Fetch:
         log = partition.log
         if not log.log_start_offset <= target.fetch_offset <= log.log_end_offset:
             raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
-        if self._replica_id >= 0:  # a follower, and none follows
-            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         return partition, None
 
     def answer(self) -> FetchResponse:
