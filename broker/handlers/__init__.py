@@ -37,6 +37,33 @@ _MODULES = {
 }
 
 
+# What a client may conclude from a feature's level (KIP-584): the APIs that must be served for level 1, 2, …
+_FEATURES: dict[str, tuple[tuple[ApiKey, ...], ...]] = {
+    "group.version": ((ApiKey.CONSUMER_GROUP_HEARTBEAT, ApiKey.CONSUMER_GROUP_DESCRIBE),),
+    "share.version": (
+        (ApiKey.SHARE_GROUP_HEARTBEAT, ApiKey.SHARE_GROUP_DESCRIBE, ApiKey.SHARE_FETCH, ApiKey.SHARE_ACKNOWLEDGE),
+    ),
+    "streams.version": ((ApiKey.STREAMS_GROUP_HEARTBEAT, ApiKey.STREAMS_GROUP_DESCRIBE),),
+    "transaction.version": (
+        (ApiKey.ADD_PARTITIONS_TO_TXN, ApiKey.ADD_OFFSETS_TO_TXN, ApiKey.TXN_OFFSET_COMMIT, ApiKey.END_TXN),
+    ),
+}
+
+
+def feature_levels() -> dict[str, int]:
+    """The level of each feature that these handlers carry; those at level 0 are left out."""
+    levels = {}
+    for name, steps in _FEATURES.items():
+        level = 0
+        for needed in steps:
+            if not all(key in handlers for key in needed):
+                break
+            level += 1
+        if level:
+            levels[name] = level
+    return levels
+
+
 class Handler:
     """One API as served: its version range, its request class, and its two functions, loaded at the first use."""
 

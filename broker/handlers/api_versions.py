@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ottla.broker.handlers import handlers
+from ottla.broker.handlers import feature_levels, handlers
 from ottla.wire.apis import ApiKey
 from ottla.wire.errors import ErrorCode
 from ottla.wire.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 # Produce 0-2 are refused, yet listed: librdkafka before 1.x does not believe in the protocol otherwise (KAFKA-18659).
 _LISTED_FROM = {ApiKey.PRODUCE: 0}
-_FEATURES_EPOCH = 0  # no feature has a level yet
+_FEATURES_EPOCH = 0  # levels follow the code, so they never change while a broker runs
 
 
 def handle(broker: Broker, context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse:
@@ -30,8 +30,21 @@ def handle(broker: Broker, context: Context, request: ApiVersionsRequest) -> Api
         code = _addressee_fault(broker, request)
         if code is not None:
             return ApiVersionsResponse(error_code=code)
-    keys = [_entry(key) for key in sorted(handlers)]
-    return ApiVersionsResponse(api_keys=keys, finalized_features_epoch=_FEATURES_EPOCH)
+    levels = feature_levels()
+    return ApiVersionsResponse(
+        api_keys=[_entry(key) for key in sorted(handlers)],
+        # All of them begin at level 0, which clients before v4 choke on.
+        supported_features=[
+            ApiVersionsResponse.SupportedFeatureKey(name=name, min_version=0, max_version=level)
+            for name, level in levels.items()
+            if version >= 4
+        ],
+        finalized_features_epoch=_FEATURES_EPOCH,
+        finalized_features=[
+            ApiVersionsResponse.FinalizedFeatureKey(name=name, min_version_level=level, max_version_level=level)
+            for name, level in levels.items()
+        ],
+    )
 
 
 def error(request: ApiVersionsRequest | None, version: int, code: ErrorCode) -> ApiVersionsResponse:

@@ -34,7 +34,7 @@ def handle(broker: Broker, context: Context, request: FetchRequest) -> FetchResp
         return error(request, context.api_version, fault.code)
     fetch = _Fetch(broker, request, session, targets, incremental)
     watched = fetch.watch()
-    if watched is None:
+    if watched is None or broker.stopping:
         return fetch.answer()
     waiter = ByteWaiter(watched, fetch.min_bytes, request.max_wait_ms, broker.timers)
     return Parked(waiter.pending, fetch.answer, waiter.forget)

@@ -95,6 +95,8 @@ def handle(broker: Broker, context: Context, request: ProduceRequest) -> Produce
 
 
 def error(request: ProduceRequest, version: int, code: ErrorCode) -> ProduceResponse:
+    if request.acks == 0:  # who expects no answer would take it for that of the next request
+        raise CloseConnection(f"Produce with acks=0 failed with {code.name}")
     return ProduceResponse(
         responses=[
             TopicResponse(

@@ -192,3 +192,19 @@ async def test_what_is_advertised_is_what_is_served(running: Running) -> None:
     assert listed == served
     assert not response.finalized_features
     assert response.finalized_features_epoch == 0
+
+
+async def test_a_feature_has_the_level_that_the_handlers_carry(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ApiVersionsRequest(client_software_name="tests", client_software_version="1.0")
+    for key in (ApiKey.CONSUMER_GROUP_HEARTBEAT, ApiKey.CONSUMER_GROUP_DESCRIBE):
+        monkeypatch.setitem(handlers, key, handlers[ApiKey.HEARTBEAT])
+    async with await running.client() as client:
+        new = await client.ask(asked, 4)
+        old = await client.ask(asked, 3)
+    assert [(each.name, each.max_version_level) for each in new.finalized_features] == [("group.version", 1)]
+    assert [(each.name, each.min_version, each.max_version) for each in new.supported_features] == [
+        ("group.version", 0, 1)
+    ]
+    assert not old.supported_features, "a minimum of 0 breaks older clients"

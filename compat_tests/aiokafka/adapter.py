@@ -1,0 +1,228 @@
+"""aiokafka behind the face that the scenarios use: its event loop runs in a thread, the scenarios stay plain calls."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
+
+from compat_tests.client import (
+    Client,
+    Emit,
+    MemberConfig,
+    Outgoing,
+    Partitioner,
+    Reader,
+    Received,
+    Sender,
+    SendError,
+    Sent,
+)
+from compat_tests.harness import DEADLINE_S
+
+T = TypeVar("T")
+
+
+class _Loop:
+    """One event loop in a thread, for one producer or consumer."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, coroutine: Coroutine[Any, Any, T], timeout_s: float = 3 * DEADLINE_S) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout_s)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+
+async def _inside(factory: Callable[[], T]) -> T:
+    """The library wants to be called inside its loop, also where it awaits nothing."""
+    return factory()
+
+
+class _Sender(Sender):
+    def __init__(
+        self, bootstrap: str, compression: str | None, partitioner: Partitioner | None, idempotent: bool
+    ) -> None:
+        options: dict[str, Any] = {}
+        if partitioner is not None:
+            options["partitioner"] = lambda key, every, available: partitioner(key, len(every))
+        self._loop = _Loop()
+        self._producer = self._loop.run(
+            _inside(
+                lambda: AIOKafkaProducer(
+                    bootstrap_servers=bootstrap,
+                    enable_idempotence=idempotent,
+                    acks="all",
+                    compression_type=compression,
+                    linger_ms=5,
+                    max_request_size=2_000_000,
+                    **options,
+                )
+            )
+        )
+        self._loop.run(self._producer.start())
+
+    def send(self, topic: str, records: Iterable[Outgoing]) -> list[Sent]:
+        return self._loop.run(self._send(topic, records))
+
+    async def _send(self, topic: str, records: Iterable[Outgoing]) -> list[Sent]:
+        send = self._producer.send
+        try:
+            futures = [
+                await send(topic, r.value, r.key, r.partition, r.timestamp_ms, headers=list(r.headers)) for r in records
+            ]
+            return [Sent(one.partition, one.offset) for one in await asyncio.gather(*futures)]
+        except KafkaError as error:
+            name = "MESSAGE_TOO_LARGE" if getattr(error, "errno", None) == 10 else type(error).__name__
+            raise SendError(name) from error
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.run(self._producer.stop())
+        self._loop.close()
+
+
+class _Reader(Reader):
+    def __init__(self, bootstrap: str, topic: str, partitions: Sequence[int]) -> None:
+        self._partitions = [TopicPartition(topic, partition) for partition in partitions]
+        self._loop = _Loop()
+        self._consumer = self._loop.run(
+            _inside(lambda: AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False))
+        )
+        self._loop.run(self._consumer.start())
+        self._loop.run(_inside(lambda: self._consumer.assign(self._partitions)))
+
+    def seek_beginning(self) -> None:
+        self._loop.run(self._consumer.seek_to_beginning(*self._partitions))
+
+    def seek_end(self) -> None:
+        self._loop.run(self._consumer.seek_to_end(*self._partitions))
+
+    def seek(self, offsets: Mapping[int, int]) -> None:
+        async def seek() -> None:
+            for partition in self._partitions:
+                self._consumer.seek(partition, offsets[partition.partition])
+
+        self._loop.run(seek())
+
+    def seek_time(self, timestamp_ms: int) -> dict[int, int | None]:
+        asked = dict.fromkeys(self._partitions, timestamp_ms)
+        found = self._loop.run(self._consumer.offsets_for_times(asked))
+        ends = self._loop.run(self._consumer.end_offsets(self._partitions))
+        answer = {p.partition: None if found[p] is None else found[p].offset for p in self._partitions}
+        ends_by_partition = {p.partition: end for p, end in ends.items()}
+        self.seek({p: ends_by_partition[p] if offset is None else offset for p, offset in answer.items()})
+        return answer
+
+    def take(self, count: int) -> list[Received]:
+        return self._loop.run(self._take(count))
+
+    async def _take(self, count: int) -> list[Received]:
+        taken: list[Received] = []
+        deadline = asyncio.get_running_loop().time() + DEADLINE_S
+        while len(taken) < count and asyncio.get_running_loop().time() < deadline:
+            polled = await self._consumer.getmany(timeout_ms=1_000, max_records=count - len(taken))
+            for records in polled.values():
+                taken += [
+                    Received(r.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in records
+                ]
+        return taken
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.run(self._consumer.stop())
+        self._loop.close()
+
+
+class _Listener(ConsumerRebalanceListener):
+    """Holds a rebalance until the batch in hand is processed and committed, as the library's guide asks."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self.rebalancing = False
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        self.rebalancing = True
+        await self.idle.wait()
+        self._emit("revoked", sorted(p.partition for p in revoked))
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        self.rebalancing = False
+        self._emit("assigned", sorted(p.partition for p in assigned))
+
+
+class Adapter(Client):
+    """aiokafka."""
+
+    name = "aiokafka"
+
+    def create_topic(self, topic: str, partitions: int = 1, configs: Mapping[str, str] | None = None) -> None:
+        async def create() -> Any:
+            admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+            await admin.start()
+            try:
+                return await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=dict(configs or {}))])
+            finally:
+                await admin.close()
+
+        answer = asyncio.run(create())
+        assert [error[1] for error in answer.topic_errors] == [0], answer
+
+    def sender(
+        self, *, compression: str | None = None, partitioner: Partitioner | None = None, idempotent: bool = True
+    ) -> Sender:
+        return _Sender(self.bootstrap, compression, partitioner, idempotent)
+
+    def reader(self, topic: str, partitions: Sequence[int]) -> Reader:
+        return _Reader(self.bootstrap, topic, partitions)
+
+    def committed(self, group: str, topic: str, partitions: Sequence[int]) -> dict[int, int | None]:
+        async def committed() -> dict[int, int | None]:
+            consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, group_id=group, enable_auto_commit=False)
+            await consumer.start()
+            try:
+                return {p: await consumer.committed(TopicPartition(topic, p)) for p in partitions}
+            finally:
+                await consumer.stop()
+
+        return asyncio.run(committed())
+
+    def run_member(self, config: MemberConfig, emit: Emit, stop: threading.Event) -> None:
+        asyncio.run(self._run_member(config, emit, stop))
+
+    async def _run_member(self, config: MemberConfig, emit: Emit, stop: threading.Event) -> None:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap,
+            group_id=config.group,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            session_timeout_ms=config.session_timeout_ms,
+            heartbeat_interval_ms=config.heartbeat_interval_ms,
+        )
+        listener = _Listener(emit)
+        consumer.subscribe([config.topic], listener=listener)
+        await consumer.start()
+        while not stop.is_set():
+            batches = await consumer.getmany(timeout_ms=100, max_records=config.batch)
+            if not batches or listener.rebalancing:  # not processed, so read again by the next owner
+                continue
+            listener.idle.clear()
+            emit("records", [[r.partition, r.offset, (r.value or b"").decode()] for b in batches.values() for r in b])
+            offsets = {p: batch[-1].offset + 1 for p, batch in batches.items()}
+            try:
+                await consumer.commit(offsets)
+            except KafkaError as error:
+                emit("commit_failed", type(error).__name__)
+            else:
+                emit("committed", {p.partition: offset for p, offset in offsets.items()})
+            listener.idle.set()
+        await consumer.stop()

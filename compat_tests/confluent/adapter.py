@@ -1,0 +1,201 @@
+"""confluent-kafka behind the face that the scenarios use."""
+
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from compat_tests.client import (
+    Client,
+    Emit,
+    MemberConfig,
+    Outgoing,
+    Partitioner,
+    Reader,
+    Received,
+    Sender,
+    SendError,
+    Sent,
+)
+from compat_tests.harness import DEADLINE_S
+
+
+class _Sender(Sender):
+    def __init__(
+        self, bootstrap: str, compression: str | None, partitioner: Partitioner | None, idempotent: bool
+    ) -> None:
+        self._choose = partitioner
+        self._partitions: dict[str, int] = {}
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "enable.idempotence": idempotent,
+                "compression.type": compression or "none",
+                "linger.ms": 5,
+                "message.max.bytes": 2_000_000,
+                "queue.buffering.max.messages": 1_000_000,
+                # no key: another random partition each ms, not each 10; 100,000 records are sent within a few
+                "sticky.partitioning.linger.ms": 1,
+            }
+        )
+
+    def send(self, topic: str, records: Iterable[Outgoing]) -> list[Sent]:
+        reports: list[tuple[KafkaError | None, int | None, int | None] | None] = []
+
+        def note(place: int, error: KafkaError | None, message: Message) -> None:
+            reports[place] = (error, message.partition(), message.offset())
+
+        for place, record in enumerate(records):
+            options: dict[str, Any] = {}
+            partition = record.partition
+            if partition is None and self._choose is not None:  # librdkafka's way: the application names the partition
+                partition = self._choose(record.key, self._partition_count(topic))
+            if partition is not None:
+                options["partition"] = partition
+            if record.timestamp_ms is not None:
+                options["timestamp"] = record.timestamp_ms
+            reports.append(None)
+            self._producer.produce(
+                topic,
+                record.value,
+                record.key,
+                headers=list(record.headers),
+                on_delivery=lambda error, message, place=place: note(place, error, message),
+                **options,
+            )
+            if place % 1_000 == 0:
+                self._producer.poll(0)
+        assert self._producer.flush(DEADLINE_S) == 0, "records without an acknowledgement"
+        sent = []
+        for report in reports:
+            assert report is not None
+            error, acked, offset = report
+            if error is not None:
+                raise SendError("MESSAGE_TOO_LARGE" if error.code() == KafkaError.MSG_SIZE_TOO_LARGE else error.name())
+            assert acked is not None
+            assert offset is not None
+            sent.append(Sent(acked, offset))
+        return sent
+
+    def _partition_count(self, topic: str) -> int:
+        if topic not in self._partitions:
+            self._partitions[topic] = len(self._producer.list_topics(topic, DEADLINE_S).topics[topic].partitions)
+        return self._partitions[topic]
+
+    def __exit__(self, *_: object) -> None:
+        self._producer.flush(5)
+
+
+class _Reader(Reader):
+    def __init__(self, bootstrap: str, topic: str, partitions: Sequence[int]) -> None:
+        self._topic = topic
+        self._partitions = list(partitions)
+        self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False})
+
+    def seek_beginning(self) -> None:
+        self.seek({p: self._watermarks(p)[0] for p in self._partitions})
+
+    def seek_end(self) -> None:
+        self.seek({p: self._watermarks(p)[1] for p in self._partitions})
+
+    def seek(self, offsets: Mapping[int, int]) -> None:
+        self._consumer.assign([TopicPartition(self._topic, p, offsets[p]) for p in self._partitions])
+
+    def seek_time(self, timestamp_ms: int) -> dict[int, int | None]:
+        asked = [TopicPartition(self._topic, p, timestamp_ms) for p in self._partitions]
+        found = {one.partition: one for one in self._consumer.offsets_for_times(asked, DEADLINE_S)}
+        for one in found.values():
+            assert one.error is None, one.error
+        answer = {p: found[p].offset if found[p].offset >= 0 else None for p in self._partitions}
+        self.seek({p: self._watermarks(p)[1] if offset is None else offset for p, offset in answer.items()})
+        return answer
+
+    def take(self, count: int) -> list[Received]:
+        taken: list[Received] = []
+        deadline = time.monotonic() + DEADLINE_S
+        while len(taken) < count and time.monotonic() < deadline:
+            for message in self._consumer.consume(min(count - len(taken), 10_000), 0.2):
+                assert message.error() is None, message.error()
+                taken.append(
+                    Received(
+                        message.partition(),
+                        message.offset(),
+                        message.timestamp()[1],
+                        message.key(),
+                        message.value(),
+                        tuple(message.headers() or ()),
+                    )
+                )
+        return taken
+
+    def _watermarks(self, partition: int) -> tuple[int, int]:
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), DEADLINE_S)
+        return low, high
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+
+class Adapter(Client):
+    """confluent-kafka, on librdkafka."""
+
+    name = "confluent"
+
+    def create_topic(self, topic: str, partitions: int = 1, configs: Mapping[str, str] | None = None) -> None:
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin.create_topics([NewTopic(topic, partitions, config=dict(configs or {}))])[topic].result(DEADLINE_S)
+
+    def sender(
+        self, *, compression: str | None = None, partitioner: Partitioner | None = None, idempotent: bool = True
+    ) -> Sender:
+        return _Sender(self.bootstrap, compression, partitioner, idempotent)
+
+    def reader(self, topic: str, partitions: Sequence[int]) -> Reader:
+        return _Reader(self.bootstrap, topic, partitions)
+
+    def committed(self, group: str, topic: str, partitions: Sequence[int]) -> dict[int, int | None]:
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group, "enable.auto.commit": False})
+        try:
+            answer = consumer.committed([TopicPartition(topic, p) for p in partitions], DEADLINE_S)
+        finally:
+            consumer.close()
+        return {one.partition: one.offset if one.offset >= 0 else None for one in answer}
+
+    def run_member(self, config: MemberConfig, emit: Emit, stop: threading.Event) -> None:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "group.id": config.group,
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": False,
+                "session.timeout.ms": config.session_timeout_ms,
+                "heartbeat.interval.ms": config.heartbeat_interval_ms,
+            }
+        )
+
+        def assigned(_: Consumer, partitions: list[TopicPartition]) -> None:
+            emit("assigned", sorted(one.partition for one in partitions))
+
+        def revoked(_: Consumer, partitions: list[TopicPartition]) -> None:
+            emit("revoked", sorted(one.partition for one in partitions))
+
+        consumer.subscribe([config.topic], on_assign=assigned, on_revoke=revoked, on_lost=revoked)
+        while not stop.is_set():
+            messages = [m for m in consumer.consume(config.batch, 0.1) if m.error() is None]
+            if not messages:
+                continue
+            emit("records", [[m.partition(), m.offset(), m.value().decode()] for m in messages])
+            offsets = {m.partition(): m.offset() + 1 for m in messages}
+            try:
+                wanted = [TopicPartition(config.topic, p, offset) for p, offset in offsets.items()]
+                for one in consumer.commit(offsets=wanted, asynchronous=False):
+                    if one.error is not None:
+                        raise KafkaException(one.error)
+            except KafkaException as error:
+                emit("commit_failed", error.args[0].name())
+            else:
+                emit("committed", offsets)
+        consumer.close()

@@ -1,0 +1,129 @@
+"""A counting TCP gate between clients and a broker: every request that passes is seen, none is changed.
+
+It makes claims such as "no JoinGroup was sent" checkable from outside the broker. The broker must advertise the gate.
+"""
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+JOIN_GROUP, HEARTBEAT, LEAVE_GROUP, SYNC_GROUP = 11, 12, 13, 14
+_KEPT = {JOIN_GROUP, HEARTBEAT, LEAVE_GROUP, SYNC_GROUP}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it passed. `frame` is kept for group requests only: header and body without the size."""
+
+    at_s: float
+    api_key: int
+    api_version: int
+    frame: bytes
+
+
+class Gate:
+    """Listens on 127.0.0.1:`port` and forwards to `upstream_port`, which may be set later and may come and go."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.upstream_port = 0
+        self.requests: list[Request] = []
+        self.connections = 0  # accepted and forwarded, ever
+        self._changed = threading.Condition()
+        self._sockets: set[socket.socket] = set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT for clients and for the broker to advertise."""
+        return f"127.0.0.1:{self.port}"
+
+    def mark(self) -> int:
+        """A position in `requests`, for `since`."""
+        with self._changed:
+            return len(self.requests)
+
+    def since(self, mark: int, api_key: int) -> list[Request]:
+        """The requests of one API that passed after the mark."""
+        with self._changed:
+            return [request for request in self.requests[mark:] if request.api_key == api_key]
+
+    def counts(self, mark: int = 0) -> Counter[int]:
+        """How often each api key passed after the mark."""
+        with self._changed:
+            return Counter(request.api_key for request in self.requests[mark:])
+
+    def wait_for(self, condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
+        """Waits until the condition holds; it is looked at again after each request."""
+        with self._changed:
+            if not self._changed.wait_for(condition, timeout_s):
+                raise AssertionError(f"not at the gate within {timeout_s:.0f} s: {what}")
+
+    def close(self) -> None:
+        """Closes everything."""
+        self._listener.close()
+        for one in list(self._sockets):
+            _shut(one)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                upstream = socket.create_connection(("127.0.0.1", self.upstream_port), timeout=10)
+            except OSError:  # the broker is away: the client sees a closed connection and tries again
+                client.close()
+                continue
+            upstream.settimeout(None)
+            for one in (client, upstream):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._sockets.add(one)
+            with self._changed:
+                self.connections += 1
+            threading.Thread(target=self._pump, args=(client, upstream, True), daemon=True).start()
+            threading.Thread(target=self._pump, args=(upstream, client, False), daemon=True).start()
+
+    def _pump(self, source: socket.socket, target: socket.socket, watched: bool) -> None:
+        pending = bytearray()
+        with contextlib.suppress(OSError):
+            while chunk := source.recv(1 << 16):
+                if watched:
+                    pending += chunk
+                    self._take_frames(pending)
+                target.sendall(chunk)
+        for one in (source, target):
+            _shut(one)
+            self._sockets.discard(one)
+
+    def _take_frames(self, pending: bytearray) -> None:
+        while len(pending) >= 4:
+            size = int.from_bytes(pending[:4], "big", signed=True)
+            if size < 8 or len(pending) < 4 + size:
+                return
+            api_key, api_version = struct.unpack_from(">hh", pending, 4)
+            frame = bytes(pending[4 : 4 + size]) if api_key in _KEPT else b""
+            del pending[: 4 + size]
+            with self._changed:
+                self.requests.append(Request(time.monotonic(), api_key, api_version, frame))
+                self._changed.notify_all()
+
+
+def _shut(one: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()

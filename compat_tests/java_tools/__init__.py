@@ -1,0 +1,1 @@
+"""The Apache Kafka command line tools, on a real JVM, against Ottla."""

@@ -1,0 +1,1 @@
+"""kcat, Debian's librdkafka command line, against Ottla."""

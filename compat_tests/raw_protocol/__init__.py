@@ -1,0 +1,1 @@
+"""Requests that no library would send: raw sockets against Ottla."""
