@@ -7,7 +7,7 @@ RUN := .venv
 DEV := .venv-dev
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test test-long lint clean
+.PHONY: help serve test test-long lint bench-wire clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -15,6 +15,7 @@ help: ## what can be made
 	@echo 'make test       all tests with the Python clients, at most 4 minutes'
 	@echo 'make test-long  the tests that take longer'
 	@echo 'make lint       style and types'
+	@echo 'make bench-wire the codec beside those of kafka-python and kio'
 	@echo 'make clean      removes what the above have made, but no records (./ottla-data)'
 
 # Ctrl-C goes to the broker, which stops cleanly; make and its shell only wait for it.
@@ -31,6 +32,9 @@ lint: $(DEV)/installed
 	@$(DEV)/bin/ruff check .
 	@$(DEV)/bin/ruff format --check .
 	@$(DEV)/bin/mypy
+
+bench-wire: $(DEV)/installed
+	@$(DEV)/bin/python -m bench.wire $(ARGS)
 
 clean:
 	@rm -rf $(RUN) $(DEV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

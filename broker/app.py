@@ -10,9 +10,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, Self
 
 import trio
 
@@ -58,9 +59,10 @@ class Broker:
         self.metadata = Metadata(self.cluster, store, config, clock=clock, ids=ids)
         self.fetch_sessions = FetchSessions(config.max_incremental_fetch_session_cache_slots, clock=clock, ids=ids)
         self._ids = ids
-        self._group_log = GroupLog(self.cluster, self.metadata, clock)
+        self._group_log = GroupLog(self.cluster, self.metadata, clock, log)
         self._groups: GroupCoordinator | None = None
         self.housekeeping = Housekeeping(self.timers, store, config, log)
+        self.stopping = False  # nobody is to wait any more
         self.gate = Gate(self)
 
     @property
@@ -68,22 +70,34 @@ class Broker:
         """The group coordinator, made (and imported) when the first group is there: 60 ms that many starts do
         without.
         """
+        partitions = self.cluster.partition_count(OFFSETS_TOPIC)
+        if self._groups is not None and partitions not in (None, self._groups.partitions):
+            self._drop_groups()  # a client made the topic, with a number of its own; until then no group could be kept
         if self._groups is None:
             from ottla.coordinator.groups import GroupCoordinator
 
             config = self.config
-            self._groups = GroupCoordinator(
+            groups = GroupCoordinator(
                 clock=self.clock,
                 ids=self._ids,
                 timers=self.timers,
                 config=config.group_config(),
-                partitions=self.cluster.partition_count(OFFSETS_TOPIC) or config.offsets_topic_num_partitions,
+                partitions=partitions or config.offsets_topic_num_partitions,
                 append=self._group_log.append,
                 topics=self.cluster,
                 events=self.log,
             )
-            self._group_log.load(self._groups)
+            self._group_log.load(groups)  # one that could not be loaded must not answer
+            if self.stopping:
+                groups.shutdown()
+            self._groups = groups
         return self._groups
+
+    def _drop_groups(self) -> None:
+        """Begin anew with what the log holds, at the next use."""
+        if self._groups is not None:
+            self._groups.shutdown()
+            self._groups = None
 
     def load(self) -> None:
         """Replay what the log holds: topics first, then groups. Afterwards every request can be served."""
@@ -96,6 +110,7 @@ class Broker:
 
     def shut_down(self) -> None:
         """Answer everyone who waits: members hear that the coordinator is gone, fetches end with what is there."""
+        self.stopping = True
         if self._groups is not None:
             self._groups.shutdown()
         for topic in self.cluster.topics.values():
@@ -128,10 +143,56 @@ class Broker:
         return self.cluster.nodes[topic.partitions[self.groups.partition_for(group)].leader]
 
     def delete_topic(self, topic: Topic) -> None:
-        """Remove a topic, its records, and what groups committed for it. Raises KafkaError."""
-        self.metadata.delete_topic(topic)
-        if self._groups is not None:
-            self._groups.on_topic_deleted(topic.name)
+        """Remove a topic, its records, and what groups committed for it. Raises KafkaError KAFKA_STORAGE_ERROR: the
+        topic is still there, or only its folders are (the next start removes them).
+        """
+        try:
+            self.metadata.delete_topic(topic)
+        finally:
+            if topic.name not in self.cluster.topics:
+                if topic.name == OFFSETS_TOPIC:
+                    self._drop_groups()
+                elif self._groups is not None:
+                    self._groups.on_topic_deleted(topic.name)
+
+
+class StopSignals:
+    """SIGINT and SIGTERM, inside the `with`: the first asks to stop, the second ends the process at once, also while it
+    is busy replaying its log.
+    """
+
+    __slots__ = ("_before", "_first", "_received", "_token")
+
+    def __init__(self) -> None:
+        self._first: signal.Signals | None = None
+        self._received = trio.Event()
+        self._token = trio.lowlevel.current_trio_token()
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._first is not None:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self._first = signal.Signals(number)
+        self._token.run_sync_soon(self._received.set)
+
+    @property
+    def came(self) -> bool:
+        """Whether there was one."""
+        return self._first is not None
+
+    async def wait(self) -> signal.Signals:
+        """The first signal, when it has come."""
+        await self._received.wait()
+        assert self._first is not None
+        return self._first
 
 
 async def serve(options: ServeOptions, *, started_ms: int) -> None:
@@ -142,8 +203,8 @@ async def serve(options: ServeOptions, *, started_ms: int) -> None:
     clock = SystemClock()
     ids = Ids()
     log = Log(sys.stderr, options.log_format, clock, options.log_level)
-    # Open before the log is, so that Ctrl-C never lands inside an append.
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    # Open before the log is, so that the first Ctrl-C never lands inside an append.
+    with StopSignals() as signals:
         _raise_descriptor_limit()
         sockets = bind(options.listeners, optional=LOOPBACK if {h for h, _ in options.listeners} >= LOOPBACK else NONE)
         try:
@@ -169,8 +230,10 @@ async def run(
     """
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as serving:
-            serving.start_soon(drive, broker.timers, broker.clock)
+            serving.start_soon(drive, broker.timers, broker.clock, broker.log)
             serving.start_soon(broker.housekeeping.flush)
+            serving.start_soon(broker.housekeeping.commit)
+            serving.start_soon(broker.housekeeping.clean)
             serving.start_soon(server.accept_all, broker.gate, connections)
             server.listen()
             task_status.started()
@@ -187,12 +250,17 @@ async def _serve_until_signal(
     sockets: list[socket.socket],
     options: ServeOptions,
     path: str,
-    signals: AsyncIterator[int],
+    signals: StopSignals,
     started_ms: int,
 ) -> None:
     server = Server(sockets, limits=limits_of(options.settings), clock=broker.clock, log=broker.log)
+    if options.port_file is not None:
+        with suppress(OSError):  # one that a killed broker left says nothing of this one
+            os.unlink(options.port_file)
     broker.load()
     _create_topics(broker, options)
+    if signals.came:  # nobody is told that it is ready
+        return
     broker.housekeeping.watch_connections(server)
     # What is here now stays: the collector need not look at it again.
     gc.collect()
@@ -206,11 +274,8 @@ async def _serve_until_signal(
         except StartupError as error:  # kept for outside: a nursery would wrap it
             failure = error
         else:
-            received = await anext(aiter(signals))
-            # A second signal ends the process at once.
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            broker.log.info("stopping", signal=signal.Signals(received).name, connections=len(server.connections))
+            received = await signals.wait()
+            broker.log.info("stopping", signal=received.name, connections=len(server.connections))
         stop.set()
     if failure is not None:
         raise failure
@@ -243,7 +308,12 @@ def _data_folder(options: ServeOptions) -> Iterator[str]:
     import shutil
     import tempfile
 
-    path = tempfile.mkdtemp(prefix="ottla-")
+    try:
+        path = tempfile.mkdtemp(prefix="ottla-")
+    except OSError as error:
+        raise StartupError(
+            f"no temporary folder can be made for --ephemeral: {error.strerror}; name one that can be written by TMPDIR"
+        ) from None
     try:
         yield path
     finally:
@@ -295,7 +365,8 @@ def _announce(options: ServeOptions, path: str, sockets: list[socket.socket], el
     elif host in ("0.0.0.0", "::"):
         host = "localhost"
     bootstrap = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    print(ready_line(bootstrap, os.path.abspath(path), __version__, elapsed_ms, options.log_format), flush=True)
+    with suppress(OSError, ValueError):  # nobody reads stdout: clients may come all the same
+        print(ready_line(bootstrap, os.path.abspath(path), __version__, elapsed_ms, options.log_format), flush=True)
 
 
 def _raise_descriptor_limit() -> None:

@@ -1,7 +1,7 @@
 """The `ottla` command line: flags in, exit code out. What flags mean is decided in options.py.
 
-Exit codes: 0 stopped as asked, 1 the broker could not start, 2 the command line or the config file is wrong. Only
-argparse is imported up front; trio and the broker (app.py) are when they are needed.
+Exit codes: 0 stopped as asked, 1 the broker could not start (or a log is damaged), 2 the command line or the config
+file is wrong. Only argparse is imported up front; trio and the broker (app.py) are when they are needed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ottla.broker.logs import FORMATS, LEVELS, Log, one_line
 from ottla.broker.options import UsageError, serve_options
 
 EXIT_OK = 0
-EXIT_CANNOT_START = 1
+EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, what a shell reports
 
@@ -29,6 +29,8 @@ examples:
   ottla serve                                 a broker on localhost:9092, records kept in ./ottla-data
   ottla serve --ephemeral --topic orders:6    a throw-away broker with a topic of 6 partitions
   ottla serve --help                          all that a broker can be told
+  ottla log dump ottla-data/orders-0/*.log    what is in the files, batch by batch
+  ottla log check ottla-data                  is the data folder sound?
 """
 
 _SERVE_DESCRIPTION = """\
@@ -52,6 +54,11 @@ writable); 2 the command line or the file of --config is wrong.
 """
 
 
+_LOG_DESCRIPTION = """\
+Look into the files of a data folder, Ottla's or Kafka's. A broker may be running, but not for a repair.
+"""
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, without the usage of everything."""
 
@@ -59,8 +66,8 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} ({self.prog} --help tells more)")
 
 
-def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    """The command line of `ottla`, and that of each of its commands."""
+def parsers(argv: Sequence[str] = ()) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The command line of `ottla`, and that of each of its commands; those of `ottla log` if `argv` asks for it."""
     raw = argparse.RawDescriptionHelpFormatter
     root = _Parser(prog="ottla", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw, allow_abbrev=False)
     root.add_argument("--version", action="version", version=f"ottla {__version__}", help="show the version and exit")
@@ -118,7 +125,19 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     output.add_argument(
         "--log-level", choices=tuple(LEVELS), default="info", help="the least that is logged (default: info)"
     )
-    return root, {"serve": serve}
+    log = commands.add_parser(
+        "log",
+        help="look into the files of a data folder: dump, check",
+        description=_LOG_DESCRIPTION,
+        formatter_class=raw,
+        allow_abbrev=False,
+    )
+    known: dict[str, argparse.ArgumentParser] = {"serve": serve, "log": log}
+    if argv[:1] == ["log"]:
+        from ottla.broker.log_commands import add_commands
+
+        known |= add_commands(log)
+    return root, known
 
 
 def run(argv: Sequence[str], *, started_ms: int) -> int:
@@ -130,20 +149,29 @@ def run(argv: Sequence[str], *, started_ms: int) -> int:
         return _run(argv, started_ms)
     except UsageError as error:
         return _say(str(error), EXIT_USAGE)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # before there was anything to stop
         return EXIT_INTERRUPTED
     except SystemExit as done:  # argparse after --help and --version
         return done.code if isinstance(done.code, int) else EXIT_OK
 
 
 def _run(argv: Sequence[str], started_ms: int) -> int:
-    root, commands = parsers()
+    root, commands = parsers(argv)
     flags, unknown = root.parse_known_args(argv)
+    name = f"log {flags.log_command}" if flags.command == "log" and flags.log_command else flags.command
+    command = commands.get(name, root)
     if unknown:
-        raise UsageError(_describe_unknown(commands.get(flags.command, root), unknown[0]))
-    if flags.command is None:
-        root.print_help(sys.stderr)
+        raise UsageError(_describe_unknown(command, unknown[0]))
+    if name in (None, "log"):
+        command.print_help(sys.stderr)
         return EXIT_USAGE
+    if flags.command == "log":
+        from ottla.broker import log_commands
+
+        try:
+            return log_commands.run(flags)
+        except StartupError as error:
+            return _say(str(error), EXIT_FAILED)
     log = Log(sys.stderr, flags.log_format, level=flags.log_level)
     options = serve_options(flags, log)
 
@@ -151,6 +179,7 @@ def _run(argv: Sequence[str], started_ms: int) -> int:
 
     from ottla.broker.app import serve
     from ottla.log.store import StoreError
+    from ottla.wire.errors import KafkaError
 
     try:
         trio.run(partial(serve, options, started_ms=started_ms))
@@ -158,15 +187,18 @@ def _run(argv: Sequence[str], started_ms: int) -> int:
         cause = error
         while isinstance(cause, ExceptionGroup) and len(cause.exceptions) == 1:  # it left a nursery
             cause = cause.exceptions[0]
+        if isinstance(cause, KafkaError):  # of the log, at start or at the end
+            return _say(f"{cause.message or cause}; see to that and start again", EXIT_FAILED)
         if not isinstance(cause, StartupError | StoreError):
             raise
-        return _say(str(cause), EXIT_CANNOT_START)
+        return _say(str(cause), EXIT_FAILED)
     return EXIT_OK
 
 
 def _describe_unknown(command: argparse.ArgumentParser, argument: str) -> str:
     if not argument.startswith("-"):
-        return f"{argument}: {command.prog} takes flags only ({command.prog} --help lists them)"
+        takes = "flags only" if command.prog == "ottla serve" else "one folder"
+        return f"{argument}: {command.prog} takes {takes} ({command.prog} --help tells more)"
     import re
 
     from ottla.broker.config_types import nearest

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import trio
 
+from ottla.broker.logs import Log
 from ottla.coordinator.timers import Timers
 from ottla.log.clock import Clock
 
 
-async def drive(timers: Timers, clock: Clock) -> None:
-    """Run timers as they fall due, for ever."""
+async def drive(timers: Timers, clock: Clock, log: Log) -> None:
+    """Run timers as they fall due, for ever. One that raises is logged; the others, and the broker, go on."""
     changed = trio.Event()
 
     def earlier() -> None:
@@ -24,4 +25,7 @@ async def drive(timers: Timers, clock: Clock) -> None:
         changed = trio.Event()
         # After a stall (SIGSTOP, a closed lid) heartbeats may wait in the sockets: whoever is readable runs first.
         await trio.lowlevel.checkpoint()
-        timers.run_due()
+        try:
+            timers.run_due()
+        except Exception as error:
+            log.error("timer failed", error)

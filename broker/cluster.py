@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ottla.log.door import LogStore, PartitionLog
+from ottla.wire.errors import KafkaError
 from ottla.wire.state.cluster_metadata import (
     ConfigRecord,
     PartitionRecord,
@@ -165,12 +166,22 @@ class Cluster:
             if not self._attached:
                 self._removed_ids.add(topic.id)
                 return
-            for partition in topic.partitions:
-                self._store.delete(topic.name, partition.index)
-                for waiter in tuple(partition.waiters):
-                    waiter.wake()
+            self._delete_logs(topic)
         elif isinstance(record, ProducerIdsRecord):
             self.next_producer_id = record.next_producer_id
+
+    def _delete_logs(self, topic: Topic) -> None:
+        """Raises KafkaError KAFKA_STORAGE_ERROR when the rest is gone: a folder that stays goes at the next start."""
+        failure: KafkaError | None = None
+        for partition in topic.partitions:
+            for waiter in tuple(partition.waiters):
+                waiter.wake()
+            try:
+                self._store.delete(topic.name, partition.index)
+            except KafkaError as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
     def _replay_partition(self, record: PartitionRecord) -> None:
         topic = self.topics_by_id[record.topic_id]

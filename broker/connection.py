@@ -90,7 +90,7 @@ class Connection:
         except CloseConnection as error:
             log.info("connection closed", peer=f"{self.host}:{self.port}", reason=str(error))
             await self._flush_last()
-        except OSError as error:  # the peer went away; that is its right
+        except (OSError, trio.ClosedResourceError) as error:  # the peer went away, that is its right; or `abort`
             log.debug("connection lost", peer=f"{self.host}:{self.port}", reason=str(error))
         except Exception as error:
             log.error("connection failed", error, peer=f"{self.host}:{self.port}")
@@ -114,7 +114,7 @@ class Connection:
 
     def is_too_slow(self, now_ms: int) -> bool:
         """Whether a frame has been under way for longer than any honest peer needs."""
-        if self._partial is None:
+        if self._partial is None or self.parked:
             return False
         return now_ms - self._frame_since_ms > FRAME_TIMEOUT_MS + self._filled // MIN_BYTES_PER_MS
 
@@ -164,8 +164,12 @@ class Connection:
         more = min((self._total or 4) - len(partial), max(3 * len(partial), FIRST_PARTIAL_BYTES))
         budget = self._server.budget
         if not budget.take(self, more):
-            await budget.wait_for(self, more)
-            self._frame_since_ms = self._server.clock.mono_ms()  # the wait was ours
+            self.parked = True  # the wait is ours: the peer is neither slow nor idle
+            try:
+                await budget.wait_for(self, more)
+            finally:
+                self.parked = False
+            self.active_ms = self._frame_since_ms = self._server.clock.mono_ms()
         partial.extend(bytes(more))
 
     def _keep(self, view: memoryview, start: int, end: int) -> None:
@@ -200,7 +204,6 @@ class Connection:
             frames += 1
             if isinstance(reply, GateParked):
                 view, position, end = self._own(view, position, end)
-                await self._flush()
                 reply = await self._wait(reply)
                 if reply is not None:
                     out.extend(reply)
@@ -225,18 +228,19 @@ class Connection:
         return memoryview(bytearray(view[position:end])), 0, end - position
 
     async def _wait(self, parked: GateParked) -> Reply | None:
-        """Park until the request is settled. Cancelled: the request is abandoned."""
-        if not parked.pending.settled:
-            self.parked = True
-            try:
+        """Send the answers so far, and park until the request is settled. Should that end early, it is abandoned."""
+        try:
+            await self._flush()
+            if not parked.pending.settled:
+                self.parked = True
                 await _settled(parked.pending)
-            except BaseException:
-                if parked.abandon is not None:
-                    parked.abandon()
-                raise
-            finally:
-                self.parked = False
-            self._frames_since_wait = 0
+                self._frames_since_wait = 0
+        except BaseException:
+            if parked.abandon is not None:
+                parked.abandon()
+            raise
+        finally:
+            self.parked = False
         return self._gate.finish(parked)
 
     async def _flush(self) -> None:
@@ -283,7 +287,7 @@ class Connection:
         try:
             with trio.move_on_after(1):
                 await self._flush()
-        except (OSError, ProtocolError):
+        except Exception:  # it is being closed for a reason that has been told
             pass
 
     async def _send(self, data: bytes, flags: int) -> None:

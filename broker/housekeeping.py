@@ -1,4 +1,5 @@
-"""What the broker does by itself, on the one heap of deadlines: retention, flushes, removal of files, idle connections.
+"""What the broker does by itself, on the one heap of deadlines: retention, flushes, compaction, removal of files, idle
+connections.
 
 When and how often; what each job does is decided where its data lives.
 """
@@ -10,25 +11,33 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ottla.log.flushing import FlushJob, begin_jobs, finish_jobs, run_jobs
+from ottla.wire.errors import ErrorCode, KafkaError
+
 if TYPE_CHECKING:
     from ottla.broker.config import BrokerConfig
     from ottla.broker.logs import Log
     from ottla.broker.server import Server
     from ottla.coordinator.timers import Timers
+    from ottla.log.compaction import CleanJob
+    from ottla.log.partition import Partition
     from ottla.log.store import Store
 
 FIRST_RETENTION_MS = 30_000  # log.initial.task.delay.ms
 DELETION_MS = 5_000
 FLUSH_MS = 1_000
+HEALTH_MS = 1_000
+SYNC_THREADS = 4
 CHECKPOINT_MS = 60_000  # log.flush.offset.checkpoint.interval.ms
 PRODUCER_EXPIRY_MS = 600_000  # producer.id.expiration.check.interval.ms
+SMALL_BYTES = 64 * 1024  # compacted in a thread: a process would take longer to start
 SWEEP_MS = 5_000  # a connection is closed at most that late
 
 
 class Housekeeping:
     """Schedules the jobs; each runs again after its interval, whatever came of it."""
 
-    __slots__ = ("_config", "_flush_due", "_log", "_store", "_timers")
+    __slots__ = ("_clean_due", "_cleaning", "_config", "_flush_due", "_log", "_store", "_timers", "in_process")
 
     def __init__(self, timers: Timers, store: Store, config: BrokerConfig, log: Log) -> None:
         self._timers = timers
@@ -36,6 +45,9 @@ class Housekeeping:
         self._config = config
         self._log = log
         self._flush_due = trio.Event()
+        self._clean_due = trio.Event()
+        self._cleaning = trio.Lock()  # one compaction at a time
+        self.in_process = False  # no child processes for compaction
 
     def start(self) -> None:
         """Begin the jobs of the store."""
@@ -45,6 +57,10 @@ class Housekeeping:
         self._repeat("file deletion", self._delete_files, DELETION_MS, DELETION_MS)
         self._repeat("checkpoints", self._checkpoint, CHECKPOINT_MS, CHECKPOINT_MS)
         self._repeat("flush", self._look_for_flushes, FLUSH_MS, FLUSH_MS)
+        self._repeat("storage health", self._store.watch_health, HEALTH_MS, HEALTH_MS)
+        if self._config.log_cleaner_enable:
+            backoff_ms = max(1, self._config.log_cleaner_backoff_ms)
+            self._repeat("compaction", self._look_for_dirty_logs, backoff_ms, backoff_ms)
         self._repeat("producer id expiry", self._store.expire_producers, PRODUCER_EXPIRY_MS, PRODUCER_EXPIRY_MS)
 
     def _delete_files(self) -> None:
@@ -63,16 +79,107 @@ class Housekeeping:
             await self._flush_due.wait()
             self._flush_due = trio.Event()
             for partition in self._store.due_flushes():
-                job = partition.begin_flush()
-                if job is None:
+                await self._run_flushes(begin_jobs([partition]))
+
+    async def commit(self) -> None:
+        """Group commit: make durable what requests wait for, all of it in one round in a thread, for ever. What comes
+        during a round shares the next. Apart from `flush`, whose segments may take seconds.
+        """
+        due = trio.Event()
+        queue = self._store.flushes
+        queue.on_due = lambda: due.set()
+        try:
+            while True:
+                jobs = queue.begin()
+                if not jobs:
+                    await due.wait()
+                    due = trio.Event()
                     continue
-                try:
-                    await trio.to_thread.run_sync(job.run)
-                except OSError as error:
+                await self._run_flushes(jobs)
+        finally:  # nobody is left to drive it: whoever still asks pays for it
+            queue.on_due = queue.run
+            queue.run()
+
+    async def _run_flushes(self, jobs: list[FlushJob]) -> None:
+        """One round: the logs are shared out among a few threads, since a disk syncs several files in the time of one."""
+        async with trio.open_nursery() as round_:
+            for lane in range(min(SYNC_THREADS, len(jobs))):
+                round_.start_soon(self._run_lane, jobs[lane::SYNC_THREADS])
+
+    async def _run_lane(self, jobs: list[FlushJob]) -> None:
+        errors: list[OSError | None] | None = None
+        try:
+            errors = await trio.to_thread.run_sync(run_jobs, jobs)
+        finally:
+            if errors is None:  # cancelled before the thread began
+                for job in jobs:
                     job.finish(durable=False)
-                    self._log.error("flush failed", error, folder=partition.folder)
-                else:
-                    job.finish()
+                    self._store.flushes.ask(job.partition)
+        try:
+            finish_jobs(jobs, errors)
+        except Exception as error:  # of somebody who waited; the next round must come
+            self._log.error("flush failed", error)
+
+    def _look_for_dirty_logs(self) -> None:
+        if not self._cleaning.locked() and self._store.cleaning_candidates():
+            self._clean_due.set()
+
+    async def clean(self) -> None:
+        """Compact what is dirty enough, the dirtiest log first, each pass in a child process, for ever."""
+        while True:
+            await self._clean_due.wait()
+            self._clean_due = trio.Event()
+            while candidates := self._store.cleaning_candidates():
+                try:
+                    await self._clean(candidates[0], overdue=False)
+                except KafkaError:  # the store has said so, and waits before it tries again
+                    continue
+                except Exception as failure:
+                    self._log.error("compaction failed", failure, folder=candidates[0].folder)
+
+    async def clean_now(self, topic: str | None = None) -> int:
+        """Compact all logs that ask for it (or those of one topic) whatever their dirty ratio, up to the log end: the
+        active segment is rolled. min.compaction.lag.ms holds. Returns the number of passes. Raises KafkaError."""
+        passes = 0
+        for partition in self._store.compacted(topic):
+            partition.roll()
+            while await self._clean(partition, overdue=True):
+                passes += 1
+        return passes
+
+    async def _clean(self, partition: Partition, *, overdue: bool) -> bool:
+        """One pass; False if there was nothing to do, or the log was deleted under it. Raises KafkaError."""
+        async with self._cleaning:
+            memory_bytes = self._config.log_cleaner_dedupe_buffer_size
+            error: Exception | None = None
+            job = self._store.begin_cleaning(partition, memory_bytes=memory_bytes, overdue=overdue)
+            if job is None:
+                return False
+            try:
+                await self._run(job)
+                with trio.CancelScope(shield=True):  # short, and not to be left half done
+                    for sync in job.swap():
+                        await trio.to_thread.run_sync(sync)
+            except Exception as failure:
+                error = failure
+                if not partition.deleted:
+                    raise
+            finally:
+                self._store.end_cleaning(job, error)
+            if partition.deleted:
+                return False
+            self._log.debug("compacted", folder=partition.folder, up_to=partition.cleaned_offset)
+            return True
+
+    async def _run(self, job: CleanJob) -> None:
+        command = None if self.in_process or job.size_bytes < SMALL_BYTES else job.command()
+        if command is None:
+            await trio.to_thread.run_sync(job.run)
+            return
+        ended = await trio.run_process(
+            command, stdin=job.request(), capture_stdout=True, capture_stderr=True, check=False
+        )
+        job.take(ended.returncode, ended.stdout, ended.stderr)
 
     def watch_connections(self, server: Server) -> None:
         """Close idle connections and peers that are too slow."""
@@ -83,7 +190,9 @@ class Housekeeping:
             try:
                 job()
             except Exception as error:  # the broker lives on; the next run may do better
-                self._log.error("housekeeping failed", error, job=name)
+                told = isinstance(error, KafkaError) and error.code == ErrorCode.KAFKA_STORAGE_ERROR  # by log/health.py
+                if not told:
+                    self._log.error("housekeeping failed", error, job=name)
             self._timers.schedule(every_ms, run)
 
         self._timers.schedule(min(first_ms, every_ms), run)

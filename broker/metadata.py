@@ -31,6 +31,14 @@ from ottla.wire.state.cluster_metadata import (
 from ottla.wire.state.metadata_frame import decode_metadata_record, encode_metadata_record
 
 METADATA_TOPIC_ID = bytes(15) + b"\x01"  # fixed, as in Kafka
+# History is kept whole, whatever defaults the broker has for topics.
+_LOG_CONFIGS = {
+    "cleanup.policy": "delete",
+    "retention.ms": "-1",
+    "retention.bytes": "-1",
+    "segment.bytes": str(1 << 30),
+    "max.message.bytes": str(1 << 30),
+}
 MAX_PARTITIONS_PER_REQUEST = 10_000
 PRODUCER_ID_BLOCK = 1000
 
@@ -61,8 +69,7 @@ class Metadata:
             METADATA_TOPIC,
             0,
             METADATA_TOPIC_ID,
-            # Every append is a decision that was promised: it is on disk before it is replayed.
-            {"retention.ms": "-1", "flush.messages": "1", "max.message.bytes": str(1 << 30)},
+            _LOG_CONFIGS,
             lazy=True,
         )
         self._log_defaults = LogConfig.from_broker(config.log_defaults())
@@ -78,12 +85,16 @@ class Metadata:
                         self._cluster.replay(change)
 
     def _commit(self, records: list[Message]) -> None:
-        """Append `records` as one batch, then replay them. Raises KafkaError with the state as it was."""
+        """Append `records` as one batch, then replay them. Raises KafkaError with the state as it was.
+
+        The append flushes before it returns, in the loop: a change is durable before it is believed, and the next
+        decision sees it, so that nothing waits between deciding and doing. Changes are rare.
+        """
         now_ms = self._clock.wall_ms()
         batch = build_batch(
             Record(offset, now_ms, None, encode_metadata_record(record), ()) for offset, record in enumerate(records)
         )
-        self._log.append(batch, leader_epoch=0, from_client=False, expected_offset=self._log.log_end_offset)
+        self._log.append(batch, leader_epoch=0, from_client=False, expected_offset=self._log.log_end_offset)  # durable
         for record in records:
             self._cluster.replay(record)
 
@@ -102,6 +113,8 @@ class Metadata:
         fault = name_fault(name)
         if fault is not None:
             raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, fault)
+        if name == METADATA_TOPIC:
+            raise KafkaError(ErrorCode.TOPIC_AUTHORIZATION_FAILED, f"{name} is the broker's own log, no topic")
         if name in cluster.topics:
             raise KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, f"topic {name!r} already exists")
         folded = name.replace(".", "_")

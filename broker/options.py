@@ -22,6 +22,7 @@ from ottla.broker.config import (
 from ottla.broker.config_types import BadValueError
 from ottla.broker.logs import Log
 from ottla.broker.names import name_fault
+from ottla.log.config import LogConfig
 from ottla.wire.errors import KafkaError
 
 DEFAULT_PORT: Final = 9092
@@ -159,8 +160,11 @@ def _settings(flags: Flags, log: Log) -> BrokerConfig:
     settings = BrokerConfig(explicit)
     try:
         check_together(settings)
+        LogConfig.from_broker(settings.log_defaults())  # what topics get must be what a topic may have
     except BadValueError as error:
         raise UsageError(str(error)) from None
+    except KafkaError as error:
+        raise UsageError(error.message) from None
     return settings
 
 

@@ -28,7 +28,8 @@ ACCEPTS_PER_TURN = 64
 ACCEPT_PAUSE_S = 0.1
 SPARE_DESCRIPTORS = 32  # that connections leave to the log and to modules loaded at first use
 GRACE_S = 2.0  # for connections to send their last answers at a stop
-_DESCRIPTORS_USED_UP = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_DESCRIPTORS_USED_UP = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_DESCRIPTORS_USED_UP |= {getattr(errno, name) for name in ("WSAEMFILE", "WSAENOBUFS") if hasattr(errno, name)}
 _EPHEMERAL_TRIES = 20
 
 
@@ -132,9 +133,13 @@ class Server:
         self._is_short = False  # of descriptors
 
     def listen(self) -> None:
-        """From here on clients can connect."""
+        """From here on clients can connect. Raises StartupError: another process bound the port too, and was first."""
         for sock in self._sockets:
-            sock.listen(BACKLOG)
+            try:
+                sock.listen(BACKLOG)
+            except OSError as error:
+                host, port = sock.getsockname()[:2]
+                raise StartupError(_taken(host, port) if error.errno == errno.EADDRINUSE else str(error)) from None
 
     async def accept_all(self, gate: Gate, connections: trio.Nursery) -> None:
         """Accept on every socket, each connection a task of `connections`. Ends by cancellation only."""
@@ -251,29 +256,34 @@ def bind(addresses: list[tuple[str, int]], *, optional: frozenset[str] = frozens
 
     Several addresses with port 0 share one free port. Raises StartupError that names the cause and the fix.
     """
-    if len({port for _, port in addresses}) == 1 and addresses[0][1] == 0 and len(addresses) > 1:
-        for _ in range(_EPHEMERAL_TRIES):
-            first = _bind_one(*addresses[0])
-            port = first.getsockname()[1]
-            try:
-                return [first, *bind([(host, port) for host, _ in addresses[1:]], optional=optional)]
-            except StartupError:
-                first.close()
-        raise StartupError("no port is free on all of " + ", ".join(host for host, _ in addresses))
+    tries = _EPHEMERAL_TRIES if len(addresses) > 1 and {port for _, port in addresses} == {0} else 1
+    while True:
+        tries -= 1
+        try:
+            return _bind_all(addresses, optional)
+        except StartupError:  # a port that is free on one address may be taken on the next
+            if not tries:
+                raise
+
+
+def _bind_all(addresses: list[tuple[str, int]], optional: frozenset[str]) -> list[socket.socket]:
+    share = all(port == 0 for _, port in addresses)
     bound: list[socket.socket] = []
     try:
         for host, port in addresses:
             try:
-                bound.append(_bind_one(host, port))
+                bound.append(_bind_one(host, bound[0].getsockname()[1] if share and bound else port))
             except _Unavailable as error:
                 if host not in optional:
                     raise StartupError(str(error)) from None
+        if not bound:
+            raise StartupError(
+                "none of the addresses to listen on exists on this machine; name one with --listen HOST:PORT"
+            )
     except StartupError:
         for sock in bound:
             sock.close()
         raise
-    if not bound:
-        raise StartupError("none of the addresses to listen on exists on this machine; name one with --listen")
     return bound
 
 
@@ -308,15 +318,18 @@ def _bind_one(host: str, port: int) -> socket.socket:
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
-            raise StartupError(
-                f"port {port} on {host} is taken by another process; stop it or choose another by --listen {host}:PORT"
-            ) from None
+            raise StartupError(_taken(host, port)) from None
         if error.errno == errno.EACCES:
             raise StartupError(f"no permission to listen on port {port}; choose one above 1023 with --listen") from None
         raise _Unavailable(
             f"cannot listen on {host}:{port}: {error.strerror}; give an address of this machine"
         ) from None
     return sock
+
+
+def _taken(host: str, port: int) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"port {port} on {host} is taken by another process; stop it or choose another by --listen {shown}:PORT"
 
 
 def _open_reserve() -> int | None:

@@ -77,6 +77,11 @@ class GroupCoordinator:
 
     # -- begin and end ------------------------------------------------------------------------------------------------
 
+    @property
+    def partitions(self) -> int:
+        """Over how many partitions of `__consumer_offsets` groups are spread."""
+        return len(self._shards)
+
     def partition_for(self, group_id: str) -> int:
         """The partition of `__consumer_offsets` that holds a group."""
         return partition_for_group(group_id, len(self._shards))

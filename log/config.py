@@ -92,6 +92,7 @@ class LogConfig:
         "producer_id_expiration_ms",
         "retention_bytes",
         "retention_ms",
+        "roll_ms",
         "segment_bytes",
         "segment_index_bytes",
         "segment_jitter_ms",
@@ -121,6 +122,7 @@ class LogConfig:
     producer_id_expiration_ms: int  # a broker config, kept here so that the log has one place to look
     retention_bytes: int
     retention_ms: int
+    roll_ms: int  # what follows: segment.ms, or max.compaction.lag.ms if that is less and the log is compacted
     segment_bytes: int
     segment_index_bytes: int
     segment_jitter_ms: int
@@ -159,6 +161,9 @@ class LogConfig:
                 raise KafkaError(
                     ErrorCode.INVALID_CONFIG, f"Invalid value {value} for configuration {name}: {error}"
                 ) from error
+        config.roll_ms = config.segment_ms
+        if config.compacts:
+            config.roll_ms = min(config.segment_ms, config.max_compaction_lag_ms)
         return config
 
     @classmethod
@@ -213,7 +218,7 @@ _FIELDS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "ottla.record.validation": ("full", _one_of("full", "header")),
     "preallocate": ("false", _flag),
     "producer.id.expiration.ms": ("86400000", _number(1, MAX_INT)),
-    "retention.bytes": ("-1", _number(-1, MAX_LONG)),
+    "retention.bytes": ("-1", _number(-MAX_LONG - 1, MAX_LONG)),  # Kafka refuses none; below 0 there is no bound
     "retention.ms": ("604800000", _number(-1, MAX_LONG)),
     "segment.bytes": ("1073741824", _number(14, MAX_INT)),
     "segment.index.bytes": ("10485760", _number(4, MAX_INT)),

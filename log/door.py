@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Generic, Protocol, TypeVar
 
+from ottla.log.txn_index import AbortedTransaction
+
 T = TypeVar("T")
 Buffer = bytes | bytearray | memoryview
 
@@ -163,9 +165,12 @@ class PartitionLog(Protocol):
         """Validate and store one record batch (v2); a writable buffer is stamped in place, anything else is copied
         first.
 
-        Done by the time it returns as far as order and offset go; Pending only while durability is waited for.
+        Done by the time it returns as far as order and offset go; Pending only while durability is waited for
+        (flush.messages): its records are read, and the high watermark passes them, once it is settled. If it fails with
+        KAFKA_STORAGE_ERROR they keep their place and are made durable as soon as the disk allows.
         `from_client` False (coordinators, metadata) skips the checks meant for producers. `expected_offset` makes it a
-        compare-and-set: it must equal the log end offset. Raises KafkaError: CORRUPT_MESSAGE, INVALID_RECORD,
+        durable compare-and-set: it must equal the log end offset, and the batch is on disk when this returns (Done), or
+        taken back when it raises. Raises KafkaError: CORRUPT_MESSAGE, INVALID_RECORD,
         MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE, INVALID_TIMESTAMP, OUT_OF_ORDER_SEQUENCE_NUMBER,
         INVALID_PRODUCER_EPOCH, KAFKA_STORAGE_ERROR, and INVALID_UPDATE_VERSION when `expected_offset` is not the end.
         """
@@ -192,6 +197,11 @@ class PartitionLog(Protocol):
 
     def offset_of_max_timestamp(self) -> Outcome[TimestampOffset]:
         """First record that carries the largest timestamp (ListOffsets -3)."""
+        ...
+
+    def aborted_transactions(self, from_offset: int, upper_offset: int) -> list[AbortedTransaction]:
+        """Aborted transactions with records from `from_offset` up to, not including, `upper_offset`, in the order of
+        their markers: what a Fetch of committed records tells its reader to leave out. Costs no I/O."""
         ...
 
     def epoch_at_start(self) -> int:

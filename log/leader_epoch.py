@@ -24,6 +24,11 @@ class LeaderEpochs:
         """The last epoch, -1 if there is none."""
         return self._epochs[-1] if self._epochs else -1
 
+    @property
+    def latest_start(self) -> int:
+        """Where the last epoch began, -1 if there is none."""
+        return self._starts[-1] if self._starts else -1
+
     def assign(self, epoch: int, start_offset: int) -> bool:
         """Note that a batch of `epoch` begins at `start_offset`; True if the epoch is new."""
         if epoch < 0 or (self._epochs and epoch <= self._epochs[-1]):

@@ -8,25 +8,41 @@ folder in `store`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from bisect import bisect_right
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ottla.log.clock import Clock
-from ottla.log.config import LogConfig
-from ottla.log.door import Appended, Buffer, Done, Outcome, ReadResult, TimestampOffset
-from ottla.log.files import FilePool, OpenFile, StoredSlice, storage_error
+from ottla.log.config import MAX_LONG, LogConfig
+from ottla.log.door import Appended, Buffer, Done, Outcome, Pending, ReadResult, TimestampOffset
+from ottla.log.files import FilePool, StoredSlice, storage_error
 from ottla.log.filesystem import FileSystem
+from ottla.log.flushing import Extent, FlushJob, FlushQueue
+from ottla.log.health import Health
 from ottla.log.ids import Ids, uuid_text
 from ottla.log.leader_epoch import LeaderEpochs
 from ottla.log.producer_state import ProducerState
 from ottla.log.retention import SegmentFacts
 from ottla.log.scan import DamagedBatchError, StoredBatch
 from ottla.log.segment import Segment, file_stem
+from ottla.log.txn_index import AbortedTransaction
 from ottla.log.validate import ValidBatch, validate
 from ottla.wire.errors import ErrorCode, KafkaError
-from ottla.wire.records import CONTROL_BIT, LOG_APPEND_TIME_BIT, TRANSACTIONAL_BIT, RecordBatch, stamp
+from ottla.wire.records import (
+    CONTROL_BIT,
+    HEADER_SIZE,
+    LOG_APPEND_TIME_BIT,
+    TRANSACTIONAL_BIT,
+    ControlRecordType,
+    RecordBatch,
+    stamp,
+)
+
+if TYPE_CHECKING:  # imported when there is something to compact
+    from ottla.log import cleaner
+    from ottla.log.compaction import CleanJob
 
 EPOCHS_FILE: Final = "leader-epoch-checkpoint"
 METADATA_FILE: Final = "partition.metadata"
@@ -37,7 +53,7 @@ _NOTHING = b""
 class Environment:
     """What all partitions of a store share."""
 
-    __slots__ = ("clock", "delete_later", "fs", "ids", "log_start_moved", "pool", "warn")
+    __slots__ = ("clock", "delete_later", "flushes", "fs", "health", "ids", "log_start_moved", "pool", "warn")
 
     def __init__(
         self,
@@ -56,69 +72,45 @@ class Environment:
         self.warn = warn
         self.delete_later = delete_later  # (paths, delay ms): unlink them once the delay is over
         self.log_start_moved = log_start_moved  # persist the log start offsets
-
-
-class FlushJob:
-    """One flush in three steps, so that the middle one may run in a thread: made by `begin_flush`, `run`, `finish`."""
-
-    __slots__ = ("_files", "_folders", "_fs", "_partition", "end_offset")
-
-    def __init__(
-        self, partition: Partition, fs: FileSystem, files: list[OpenFile], folders: list[str], end_offset: int
-    ) -> None:
-        for file in files:
-            file.holders += 1
-        self._partition = partition
-        self._fs = fs
-        self._files = files
-        self._folders = folders  # those with new names in them
-        self.end_offset = end_offset
-
-    def run(self) -> None:
-        """Make the bytes durable. Touches nothing but the files it holds. Raises OSError."""
-        for file in self._files:
-            self._fs.datasync(file.fd)
-        for folder in self._folders:
-            self._fs.sync_folder(folder)
-
-    def finish(self, *, durable: bool = True) -> None:
-        """Give the files back; if `run` did not fail, the recovery point moves. In the owner's thread."""
-        files, self._files = self._files, []
-        for file in files:
-            file.release()
-        if durable:
-            self._partition.flushed_to(self.end_offset)
-        elif self._folders:
-            self._partition.has_new_names = True
+        self.flushes = FlushQueue()
+        self.health = Health(clock, warn)
 
 
 class Partition:
-    """The log of one partition; single replica, so the high watermark is the log end offset."""
+    """The log of one partition; single replica, so the high watermark is the log end offset, but while a flush that
+    flush.messages asks for is under way: records are read once they are durable, as with Kafka.
+    """
 
     __slots__ = (
         "_env",
         "_jitter_ms",
         "_latest_epoch",
+        "_must_rewrite",
         "_topic_id",
-        "_unflushed_records",
+        "_waiters",
         "active",
+        "clean_again_ms",
+        "cleaned_offset",
+        "cleaning",
         "config",
         "deleted",
         "dirty",
         "epochs",
         "folder",
-        "has_new_names",
         "high_watermark",
         "last_flush_mono_ms",
         "last_stable_offset",
         "log_end_offset",
         "log_start_offset",
+        "names_durable",
+        "names_made",
         "on_disk",
         "partition",
         "producers",
         "recovery_point",
         "segments",
         "topic",
+        "uncleanable",
     )
 
     def __init__(
@@ -141,13 +133,19 @@ class Partition:
         self.high_watermark = 0
         self.last_stable_offset = 0
         self.recovery_point = 0
-        self._unflushed_records = 0
+        self._waiters: list[tuple[int, Appended, Pending[Appended]]] = []  # until all below the offset is durable
+        self._must_rewrite = False  # a flush failed: what follows the recovery point may be in memory only
         self.last_flush_mono_ms = env.clock.mono_ms()
         self._jitter_ms = 0
+        self.cleaned_offset = 0  # all below is compacted: the cleaner checkpoint's
+        self.cleaning = False  # a CleanJob is under way: sealed segments stay as they are
+        self.clean_again_ms = 0  # monotonic: not before, since it failed
+        self.uncleanable: str | None = None  # why it cannot be compacted
         self.dirty = False  # something is in memory that `close` must write
         self.deleted = False
         self.on_disk = False  # it has a folder
-        self.has_new_names = False  # its folder or a segment was made since the last flush
+        self.names_made = 0  # its folder, its segments
+        self.names_durable = 0  # so many of them; the others are synced with the next flush
 
     @property
     def topic_id(self) -> bytes:
@@ -193,7 +191,10 @@ class Partition:
             )
             if duplicate is not None:
                 first = duplicate.last_offset - duplicate.offset_delta
-                return Done(Appended(first, duplicate.last_offset, duplicate.timestamp_ms, self.log_start_offset, True))
+                stored = Appended(first, duplicate.last_offset, duplicate.timestamp_ms, self.log_start_offset, True)
+                if duplicate.last_offset >= self.high_watermark:  # a retry that comes before the first try is durable
+                    return self._when_durable(duplicate.last_offset + 1, stored)
+                return Done(stored)
         size = batch.size
         data = batch.data
         try:
@@ -206,9 +207,11 @@ class Partition:
                 active = self._roll()
             stamp(data, base_offset, leader_epoch)
             position = active.append(data, size)
+            if expected_offset is not None:
+                self._flush_written(active, position, last_offset + 1)
         except OSError as error:
-            raise storage_error(f"append to {self.folder}", error) from error
-        # nothing below can fail, but for a flush that flush.messages asks for: the batch is stored even so
+            raise env.health.write_failed(f"append to {self.folder}", error) from error
+        # nothing below can fail
         active.index_batch(position, size, base_offset, last_offset, batch.max_timestamp_ms)
         self.dirty = True
         if leader_epoch > self._latest_epoch:
@@ -217,26 +220,34 @@ class Partition:
             self._note_producer(batch, last_offset)
         end = last_offset + 1
         self.log_end_offset = end
+        appended = Appended(
+            base_offset,
+            last_offset,
+            batch.max_timestamp_ms if config.message_timestamp_type != "CreateTime" else -1,
+            self.log_start_offset,
+        )
+        # What follows records that wait for a flush waits too: nobody may read it before them.
+        if end - self.recovery_point >= config.flush_messages or self.high_watermark != base_offset:
+            return self._when_durable(end, appended)
         self.high_watermark = end
         opened = self.producers.open_transactions
         self.last_stable_offset = next(iter(opened.values())) if opened else end
-        self._unflushed_records += delta + 1
-        if self._unflushed_records >= config.flush_messages:
-            self.flush()
-        return Done(
-            Appended(
-                base_offset,
-                last_offset,
-                batch.max_timestamp_ms if config.message_timestamp_type != "CreateTime" else -1,
-                self.log_start_offset,
-            )
-        )
+        return Done(appended)
+
+    def _when_durable(self, end: int, appended: Appended) -> Pending[Appended]:
+        """Settled with `appended` once all below `end` is flushed, or the flush failed."""
+        pending: Pending[Appended] = Pending()
+        self._waiters.append((end, appended, pending))
+        self._env.flushes.ask(self)
+        return pending
 
     def _note_producer(self, batch: ValidBatch, last_offset: int) -> None:
         if batch.attributes & CONTROL_BIT:
-            self._end_transaction(
+            aborted_from = self._end_transaction(
                 batch.data, batch.producer_id, batch.producer_epoch, batch.max_timestamp_ms, last_offset
             )
+            if aborted_from >= 0 and self.active is not None:
+                self.note_aborted(self.active, self.producers, batch.producer_id, aborted_from, last_offset)
         elif batch.base_sequence >= 0:
             self.producers.update(
                 batch.producer_id,
@@ -248,14 +259,26 @@ class Partition:
                 transactional=batch.attributes & TRANSACTIONAL_BIT != 0,
             )
 
-    def _end_transaction(self, data: Buffer, producer_id: int, epoch: int, timestamp_ms: int, offset: int) -> None:
+    def _end_transaction(self, data: Buffer, producer_id: int, epoch: int, timestamp_ms: int, offset: int) -> int:
+        """Apply a marker; returns the first offset of the transaction that it aborts, -1 if it aborts none."""
         try:
             kind, coordinator_epoch = RecordBatch(data).control_record()
         except KafkaError as error:
             self._env.warn(f"{self.folder}: the control batch at offset {offset} is not readable ({error})")
-            return
-        if kind in (0, 1):
-            self.producers.end_transaction(producer_id, epoch, coordinator_epoch, timestamp_ms)
+            return -1
+        if kind not in (ControlRecordType.ABORT, ControlRecordType.COMMIT):
+            return -1
+        first_offset = self.producers.end_transaction(producer_id, epoch, coordinator_epoch, timestamp_ms)
+        return first_offset if kind == ControlRecordType.ABORT else -1
+
+    @staticmethod
+    def note_aborted(
+        segment: Segment, producers: ProducerState, producer_id: int, first_offset: int, last_offset: int
+    ) -> None:
+        """Index a transaction that the marker at `last_offset` of `segment` aborted; `producers` as after the
+        marker."""
+        stable = next(iter(producers.open_transactions.values()), last_offset + 1)
+        segment.note_aborted(AbortedTransaction(producer_id, first_offset, last_offset, stable))
 
     def note_epoch(self, epoch: int, start_offset: int) -> None:
         """A batch read back from the log is of `epoch`; the checkpoint may have missed it."""
@@ -280,15 +303,28 @@ class Partition:
             raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"{self.topic}-{self.partition} was deleted")
         if self.active is not None:
             return self.active
-        with contextlib.suppress(FileExistsError):
+        try:
             self._env.fs.make_folder(self.folder)
+        except FileExistsError:  # by a try that failed; or not for us
+            self._check_owner()
         self.on_disk = True
         self._save_metadata()
         return self._add_segment(self.log_end_offset)
 
+    def _check_owner(self) -> None:
+        """A folder of another topic (its name differs in case only, or it could not be deleted) must not be written to.
+
+        Raises KafkaError KAFKA_STORAGE_ERROR, OSError.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            if self._env.fs.read_file(f"{self.folder}/{METADATA_FILE}") != self._metadata():
+                raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{self.folder} holds the records of another topic")
+
+    def _metadata(self) -> bytes:
+        return f"version: 0\ntopic_id: {uuid_text(self._topic_id)}".encode()
+
     def _save_metadata(self) -> None:
-        text = f"version: 0\ntopic_id: {uuid_text(self._topic_id)}"
-        self._env.fs.replace_file(f"{self.folder}/{METADATA_FILE}", text.encode(), sync=False)
+        self._env.fs.replace_file(f"{self.folder}/{METADATA_FILE}", self._metadata(), sync=False)
 
     def take_topic_id(self, topic_id: bytes) -> None:
         """Give an id to a log whose folder had none. Raises OSError."""
@@ -303,7 +339,7 @@ class Partition:
         env.fs.truncate(file.fd, 0)  # left over from a crash or a failed roll
         self.segments.append(segment)
         self.active = segment
-        self.has_new_names = True
+        self.names_made += 1
         self._jitter_ms = env.ids.below(self.config.segment_jitter_ms) if self.config.segment_jitter_ms else 0
         self.dirty = True
         return segment
@@ -316,13 +352,18 @@ class Partition:
         self._save_snapshot(sync=False)
         return self._add_segment(self.log_end_offset)
 
+    def begin_segment(self) -> None:
+        """Open a segment at the log end, which lies behind the last record: offsets of lost records are not used again,
+        and from here on the files say so. Raises OSError."""
+        self._roll()
+
     def roll(self) -> None:
         """Open a new segment now unless the active one is empty. Raises KafkaError KAFKA_STORAGE_ERROR."""
         if self.active is not None and self.active.size:
             try:
                 self._roll()
             except OSError as error:
-                raise storage_error(f"roll {self.folder}", error) from error
+                raise self._env.health.write_failed(f"roll {self.folder}", error) from error
 
     def _save_snapshot(self, *, sync: bool) -> None:
         offset = self.log_end_offset
@@ -377,7 +418,7 @@ class Partition:
                 file.used = True
             records = StoredSlice(self._env.fs, file, position, nbytes)
         except (OSError, DamagedBatchError) as error:
-            raise _unreadable(self.folder, error) from error
+            raise self._unreadable(error) from error
         return Done(ReadResult(records, high_watermark, stable, log_start))
 
     def _segment_index(self, offset: int) -> int:
@@ -402,6 +443,11 @@ class Partition:
         except (OSError, DamagedBatchError):  # the read itself will say so
             return self.size_bytes()
 
+    def _unreadable(self, error: OSError | DamagedBatchError) -> KafkaError:
+        if isinstance(error, DamagedBatchError):
+            error = OSError(errno.EIO, f"{error.reason} at byte {error.position}")
+        return self._env.health.read_failed(f"read {self.folder}", error)
+
     # --- lookups
 
     def offset_for_timestamp(self, timestamp_ms: int) -> Outcome[TimestampOffset]:
@@ -417,7 +463,7 @@ class Partition:
                         return Done(answer if answer.offset < self.high_watermark else TimestampOffset(-1, -1, -1))
                     found = segment.find_timestamp(timestamp_ms, found.last_offset + 1)
         except (OSError, DamagedBatchError) as error:
-            raise _unreadable(self.folder, error) from error
+            raise self._unreadable(error) from error
         return Done(TimestampOffset(-1, -1, -1))
 
     def _record_at(self, segment: Segment, batch: StoredBatch, timestamp_ms: int) -> TimestampOffset | None:
@@ -451,8 +497,16 @@ class Partition:
                     )
                 best = max(best, largest)
         except (OSError, DamagedBatchError) as error:
-            raise _unreadable(self.folder, error) from error
+            raise self._unreadable(error) from error
         return self.offset_for_timestamp(best) if best >= 0 else Done(TimestampOffset(-1, -1, -1))
+
+    def aborted_transactions(self, from_offset: int, upper_offset: int) -> list[AbortedTransaction]:
+        """See `door.PartitionLog.aborted_transactions`."""
+        found: list[AbortedTransaction] = []
+        for segment in self.segments[self._segment_index(from_offset) :]:
+            if segment.aborted is not None and segment.aborted.collect(from_offset, upper_offset, found):
+                break
+        return found
 
     def epoch_at_start(self) -> int:
         """See `door.PartitionLog.epoch_at_start`."""
@@ -500,7 +554,7 @@ class Partition:
                     )
                 )
         except (OSError, DamagedBatchError) as error:
-            raise _unreadable(self.folder, error) from error
+            raise self._unreadable(error) from error
         return facts
 
     def drop_segments(self, count: int) -> None:
@@ -528,44 +582,180 @@ class Partition:
                         continue
                     paths.append(path + ".deleted")
         except OSError as error:
-            raise storage_error(f"delete segments of {self.folder}", error) from error
+            raise self._env.health.write_failed(f"delete segments of {self.folder}", error) from error
         finally:
             self._env.delete_later(paths, self.config.file_delete_delay_ms)
 
+    # --- compaction
+
+    def cleaning_plan(self, now_ms: int, *, overdue: bool = False) -> cleaner.Plan | None:
+        """What compaction would do now (`overdue`: whatever the dirty ratio), None if nothing is due or allowed.
+
+        Raises KafkaError KAFKA_STORAGE_ERROR.
+        """
+        config = self.config
+        if not config.compacts or self.cleaning or self.deleted or self.uncleanable or len(self.segments) < 2:
+            return None
+        if self.cleaned_offset == self.active_base_offset:
+            return None
+        from ottla.log import cleaner
+
+        wants_largest, wants_first = config.min_compaction_lag_ms > 0, config.max_compaction_lag_ms < MAX_LONG
+        try:
+            stretches = [
+                cleaner.Stretch(
+                    segment.base_offset,
+                    segment.size,
+                    segment.largest_timestamp_ms() if wants_largest else -1,
+                    segment.rolling_timestamp_ms() if wants_first else -1,
+                )
+                for segment in self.segments
+            ]
+        except (OSError, DamagedBatchError) as error:
+            raise self._unreadable(error) from error
+        plan = cleaner.plan(
+            stretches,
+            config,
+            log_start_offset=self.log_start_offset,
+            log_end_offset=self.log_end_offset,
+            last_stable_offset=self.last_stable_offset,
+            cleaned_offset=self.cleaned_offset,
+            now_ms=now_ms,
+        )
+        return plan if plan is not None and (overdue or cleaner.is_due(plan, config)) else None
+
+    @property
+    def active_base_offset(self) -> int:
+        """Where the active segment begins; the log end if there is none."""
+        return self.active.base_offset if self.active is not None else self.log_end_offset
+
+    def begin_cleaning(self, plan: cleaner.Plan, memory_bytes: int) -> CleanJob:
+        """A job that does what the plan says with about `memory_bytes` of memory. Retention leaves the log alone until
+        its `finish`."""
+        from ottla.log.cleaner import LastRecord, Sealed
+        from ottla.log.compaction import CleanJob, Task
+
+        config, sealed = self.config, self.segments[:-1]
+        producers = [
+            (
+                producer_id,
+                *LastRecord(producer.batches[-1].last_offset if producer.batches else -1, producer.epoch),
+            )
+            for producer_id, producer in self.producers.producers.items()
+        ]
+        task = Task(
+            folder=self.folder,
+            segments=[Sealed(segment.base_offset, segment.size, *segment.index_sizes()) for segment in sealed],
+            segments_end=self.active_base_offset,
+            first_dirty=plan.first_dirty,
+            end=plan.end,
+            now_ms=self._env.clock.wall_ms(),
+            delete_retention_ms=config.delete_retention_ms,
+            segment_bytes=config.segment_bytes,
+            segment_index_bytes=config.segment_index_bytes,
+            index_interval_bytes=config.index_interval_bytes,
+            budget_bytes=config.max_decompressed_message_bytes,
+            memory_bytes=memory_bytes,
+            aborted=[entry for segment in self.segments if segment.aborted for entry in segment.aborted.entries],
+            producers=producers,
+        )
+        return CleanJob(self, self._env, task)
+
+    def replace_segments(self, old: list[Segment], size: int) -> None:
+        """One segment of `size` bytes is in the files of the first of `old`, neighbours all, and stands for them."""
+        first = self.segments.index(old[0])
+        new = Segment(
+            self._env.pool, self.folder, old[0].base_offset, size, old[-1].created_ms, self.config.index_interval_bytes
+        )
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            new.load_aborted()
+        self.segments[first : first + len(old)] = [new]
+        self.names_made += 1
+        for segment in old:
+            segment.close()
+
     # --- durability
 
-    def begin_flush(self) -> FlushJob | None:
-        """A job that makes everything up to the log end durable; None if it already is. Raises OSError."""
-        end = self.log_end_offset
+    def begin_flush(self, end: int | None = None) -> FlushJob | None:
+        """A job that makes everything up to the log end durable; None if it already is. Raises OSError.
+
+        `end` is the log end if a batch is in its file that the log does not count yet.
+        """
+        if end is None:
+            end = self.log_end_offset
         if self.recovery_point >= end or not self.segments:
             return None
-        first = self._segment_index(self.recovery_point)
-        files = [segment.handle.open() for segment in self.segments[first:]]
-        folders = [self.folder, os.path.dirname(self.folder)] if self.has_new_names else []
-        self.has_new_names = False
-        return FlushJob(self, self._env.fs, files, folders, end)
+        segments = self.segments[self._segment_index(self.recovery_point) :]
+        files = [segment.handle.open() for segment in segments]
+        rewrites: list[Extent] = []
+        if self._must_rewrite:
+            found = segments[0].find(self.recovery_point)
+            starts = [found.position if found is not None else segments[0].size] + [0] * len(segments)
+            rewrites = [
+                Extent(file, at, segment.size) for file, at, segment in zip(files, starts, segments, strict=False)
+            ]
+        folders = [self.folder, os.path.dirname(self.folder)] if self.names_made > self.names_durable else []
+        return FlushJob(self, self._env.fs, files, folders, rewrites, end)
 
     def flush(self) -> None:
         """Make everything up to the log end durable now. Raises KafkaError KAFKA_STORAGE_ERROR."""
         try:
-            job = self.begin_flush()
-            if job is not None:
-                try:
-                    job.run()
-                except OSError:
-                    job.finish(durable=False)
-                    raise
-                job.finish()
+            self._flush_to(self.log_end_offset)
         except OSError as error:
             raise storage_error(f"flush {self.folder}", error) from error
 
+    def _flush_written(self, segment: Segment, position: int, end: int) -> None:
+        """Flush up to a batch just written at byte `position`; if that fails, the batch is taken back. Raises
+        OSError."""
+        try:
+            self._flush_to(end)
+        except OSError:
+            segment.take_back(position)
+            raise
+
+    def _flush_to(self, end: int) -> None:
+        job = self.begin_flush(end)
+        if job is None:
+            return
+        try:
+            job.run()
+        except OSError as error:
+            job.fail(error)
+            raise
+        job.finish()
+
     def flushed_to(self, offset: int) -> None:
-        """All below `offset` is durable now."""
+        """All below `offset` is durable now: whoever waited for that is told, and may be read."""
+        if self.deleted:
+            return
         if offset > self.recovery_point:
             self.recovery_point = offset
-        if offset == self.log_end_offset:
-            self._unflushed_records = 0
+            self._must_rewrite = False
         self.last_flush_mono_ms = self._env.clock.mono_ms()
+        if self.high_watermark == self.log_end_offset:
+            return
+        self.high_watermark = max(self.high_watermark, min(offset, self.log_end_offset))
+        opened = self.producers.open_transactions
+        stable = next(iter(opened.values())) if opened else self.high_watermark
+        self.last_stable_offset = min(stable, self.high_watermark)
+        for appended, pending in self._take_waiters(offset):
+            pending.resolve(appended)
+
+    def flush_failed(self, error: OSError, offset: int) -> None:
+        """Records below `offset` could not be made durable. They stay, unread, until a flush works: a retry of an
+        idempotent producer waits for that one."""
+        self._must_rewrite = True
+        if self.deleted:
+            return
+        failure = self._env.health.write_failed(f"flush {self.folder}", error)
+        for _, pending in self._take_waiters(offset):
+            pending.fail(failure)
+
+    def _take_waiters(self, offset: int) -> list[tuple[Appended, Pending[Appended]]]:
+        """Those whose records lie below `offset`; they wait no more."""
+        waiters = self._waiters
+        self._waiters = [waiter for waiter in waiters if waiter[0] > offset]
+        return [(appended, pending) for end, appended, pending in waiters if end <= offset]
 
     def close(self) -> None:
         """Flush, write indexes, snapshot and epochs, give descriptors back. Raises KafkaError KAFKA_STORAGE_ERROR."""
@@ -598,7 +788,10 @@ class Partition:
         self.give_up_files()
         self.segments = []
         self.active = None
+        end = self.log_end_offset
         self.log_start_offset = self.log_end_offset = self.high_watermark = self.last_stable_offset = 0
+        for _, pending in self._take_waiters(end):
+            pending.fail(KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"{self.topic}-{self.partition} was deleted"))
 
     # --- recovery: what `recovery.load` fills in
 
@@ -626,18 +819,22 @@ class Partition:
         opened = producers.open_transactions
         self.last_stable_offset = next(iter(opened.values())) if opened else self.log_end_offset
 
-    def replay(self, producers: ProducerState, segment: Segment, batch: StoredBatch) -> None:
-        """Apply a stored batch to a producer state that is being rebuilt. Raises OSError."""
+    def replay(self, producers: ProducerState, segment: Segment, batch: StoredBatch) -> int:
+        """Apply a stored batch to a producer state that is being rebuilt; returns the first offset of the transaction
+        that it aborts, -1 if it aborts none. Raises OSError."""
         if batch.producer_id < 0:
-            return
+            return -1
         if batch.attributes & CONTROL_BIT:
+            if batch.size == HEADER_SIZE:  # compaction took the marker out: nothing of its transaction is left
+                return -1
             data = segment.read_batch(batch.position, batch.size)
             held, self.producers = self.producers, producers
-            self._end_transaction(
+            aborted_from = self._end_transaction(
                 data, batch.producer_id, batch.producer_epoch, batch.max_timestamp_ms, batch.last_offset
             )
             self.producers = held
-        elif batch.base_sequence >= 0:
+            return aborted_from
+        if batch.base_sequence >= 0:
             producers.update(
                 batch.producer_id,
                 batch.producer_epoch,
@@ -647,16 +844,11 @@ class Partition:
                 batch.max_timestamp_ms,
                 transactional=batch.attributes & TRANSACTIONAL_BIT != 0,
             )
+        return -1
 
 
 def _base_offset(segment: Segment) -> int:
     return segment.base_offset
-
-
-def _unreadable(folder: str, error: OSError | DamagedBatchError) -> KafkaError:
-    if isinstance(error, OSError):
-        return storage_error(f"read {folder}", error)
-    return KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{folder}: {error.reason} at byte {error.position}")
 
 
 def folder_name(topic: str, partition: int) -> str:

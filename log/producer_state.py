@@ -14,8 +14,8 @@ from ottla.wire.hashing import crc32c
 
 WINDOW = 5  # batches remembered per producer, as many as an idempotent producer may have in flight
 _SNAPSHOT_VERSION = 1
-_HEADER = struct.Struct(">hIi")  # version, crc-32c of what follows it, entry count
-_ENTRY = struct.Struct(">qhiqiqiq")
+HEADER = struct.Struct(">hIi")  # version, crc-32c of what follows it, entry count
+ENTRY = struct.Struct(">qhiqiqiq")
 _CRC_START = 6  # the crc covers everything after itself
 NO_SEQUENCE = -1
 
@@ -155,10 +155,10 @@ class ProducerState:
 
     def encode(self) -> bytes:
         """Content of a `.snapshot` file: schema ProducerSnapshot version 1 (only the last batch of each producer)."""
-        body = bytearray(_HEADER.pack(_SNAPSHOT_VERSION, 0, len(self.producers)))
+        body = bytearray(HEADER.pack(_SNAPSHOT_VERSION, 0, len(self.producers)))
         for producer_id, producer in self.producers.items():
             last = producer.batches[-1] if producer.batches else _NO_BATCH
-            body += _ENTRY.pack(
+            body += ENTRY.pack(
                 producer_id,
                 producer.epoch,
                 last.last_sequence,
@@ -168,21 +168,21 @@ class ProducerState:
                 producer.coordinator_epoch,
                 producer.transaction_first_offset,
             )
-        _HEADER.pack_into(body, 0, _SNAPSHOT_VERSION, crc32c(memoryview(body)[_CRC_START:], 0), len(self.producers))
+        HEADER.pack_into(body, 0, _SNAPSHOT_VERSION, crc32c(memoryview(body)[_CRC_START:], 0), len(self.producers))
         return bytes(body)
 
     @classmethod
     def decode(cls, data: bytes) -> ProducerState:
         """Inverse of `encode`. Raises ValueError for anything but a whole snapshot with a right CRC."""
-        if len(data) < _HEADER.size:
+        if len(data) < HEADER.size:
             raise ValueError(f"producer snapshot of {len(data)} bytes")
-        version, crc, count = _HEADER.unpack_from(data)
+        version, crc, count = HEADER.unpack_from(data)
         if version != _SNAPSHOT_VERSION:
             raise ValueError(f"producer snapshot version {version}")
-        if crc != crc32c(memoryview(data)[_CRC_START:], 0) or len(data) != _HEADER.size + count * _ENTRY.size:
+        if crc != crc32c(memoryview(data)[_CRC_START:], 0) or len(data) != HEADER.size + count * ENTRY.size:
             raise ValueError("producer snapshot is damaged")
         state = cls()
-        for entry in _ENTRY.iter_unpack(data[_HEADER.size :]):
+        for entry in ENTRY.iter_unpack(data[HEADER.size :]):
             producer_id, epoch, last, last_offset, delta, timestamp_ms, coordinator_epoch, first_offset = entry
             producer = Producer(epoch)
             producer.coordinator_epoch = coordinator_epoch

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 
 from ottla.log.config import LogConfig
 from ottla.log.files import FileHandle
 from ottla.log.leader_epoch import LeaderEpochs
 from ottla.log.partition import EPOCHS_FILE, METADATA_FILE, SEGMENT_SUFFIXES, Environment, Partition
 from ottla.log.producer_state import ProducerState
-from ottla.log.scan import DamagedBatchError, find_batch_after, scan
+from ottla.log.scan import DamagedBatchError, StoredBatch, find_batch_after, scan
 from ottla.log.segment import Segment, file_stem
+from ottla.wire.records import CONTROL_BIT
 
 _STEM_LENGTH = 20
 _COPY_CHUNK = 1024 * 1024
@@ -33,8 +35,11 @@ def load(
     clean: bool,
     recovery_point: int,
     log_start_offset: int,
+    scan_all: bool = False,
 ) -> Partition:
     """The log in `folder`. `recovery_point` and `log_start_offset` are the checkpoints' (0 if they have none).
+
+    `scan_all`: trust nothing, whatever the recovery point says (`ottla log check --repair`).
 
     Raises OSError.
     """
@@ -42,6 +47,7 @@ def load(
     names = _tidy(env, folder)
     segments = _segments(env, folder, names, config)
     repaired = False
+    marked: list[Segment] = []  # scanned, and with markers of transactions in them
     for index, segment in enumerate(segments):
         last = index + 1 == len(segments)
         if clean and not last:
@@ -49,8 +55,9 @@ def load(
         end_offset = None if last else segments[index + 1].base_offset
         if clean:
             repaired |= _check_tail(env, segment)
-        elif last or (end_offset is not None and end_offset > recovery_point):
-            _repair(env, segment)
+        elif scan_all or last or (end_offset is not None and end_offset > recovery_point):
+            if _repair(env, segment, end_offset):
+                marked.append(segment)
             repaired = True
     log_end = max(_end_offset(segments), recovery_point, log_start_offset)
     if segments and _end_offset(segments) < recovery_point:
@@ -61,7 +68,10 @@ def load(
     epochs.truncate_end(log_end)
     log.adopt(segments, epochs, start, log_end, recovery_point)
     _load_producers(env, log, names)
+    _load_aborted(env, log, names, marked)
     log.dirty = repaired or (bool(segments) and f"{file_stem(log_end)}.snapshot" not in names)
+    if segments and _end_offset(segments) < log_end:
+        log.begin_segment()
     return log
 
 
@@ -69,25 +79,35 @@ def _tidy(env: Environment, folder: str) -> set[str]:
     """Remove what a crash or a delayed deletion left, finish swaps; returns the names of the files that stay."""
     fs = env.fs
     names = set(fs.list_folder(folder))
+    cleaned = {name[:_STEM_LENGTH] for name in names if name.endswith(".cleaned")}
     for name in sorted(names):
         if name.endswith((".deleted", ".cleaned", ".tmp")):
             fs.unlink(f"{folder}/{name}")
             names.discard(name)
     for name in sorted(names):
-        if name.endswith(".swap"):  # a compacted segment that was complete when the crash came
-            target = name.removesuffix(".swap")
-            if _is_log(target):  # first what it replaces: a second crash finds it still under its old name
-                for suffix in (".index", ".timeindex"):
-                    _remove(env, folder, target.removesuffix(".log") + suffix, names)
-                _remove_replaced(env, folder, name, names)
-            fs.rename(f"{folder}/{name}", f"{folder}/{target}")
-            names.discard(name)
-            names.add(target)
+        if name.endswith(".log.swap") and _is_log(name.removesuffix(".swap")) and name[:_STEM_LENGTH] not in cleaned:
+            _finish_swap(env, folder, name[:_STEM_LENGTH], names)
+    for name in sorted(names):
+        if name.endswith(".swap"):  # some of its files were still called .cleaned: the swap had not begun
+            _remove(env, folder, name, names)
     for name in sorted(names):
         stem, suffix = os.path.splitext(name)
         if suffix in (".index", ".timeindex", ".txnindex") and stem + ".log" not in names:
             _remove(env, folder, name, names)
     return names
+
+
+def _finish_swap(env: Environment, folder: str, stem: str, names: set[str]) -> None:
+    """A compacted segment was complete when the crash came: it takes the place of those whose offsets it covers.
+
+    Its own name comes last, so that another crash finds it still to be done.
+    """
+    _remove_replaced(env, folder, f"{stem}.log.swap", names)
+    for suffix in (".index", ".timeindex", ".txnindex", ".log"):
+        if f"{stem}{suffix}.swap" in names:
+            env.fs.rename(f"{folder}/{stem}{suffix}.swap", f"{folder}/{stem}{suffix}")
+            names.discard(f"{stem}{suffix}.swap")
+            names.add(stem + suffix)
 
 
 def _remove_replaced(env: Environment, folder: str, swap: str, names: set[str]) -> None:
@@ -158,8 +178,12 @@ def _check_tail(env: Environment, segment: Segment) -> bool:
     return False
 
 
-def _repair(env: Environment, segment: Segment) -> None:
-    """Check every batch, drop damaged ones, cut a torn tail, rebuild the indexes. Raises OSError."""
+def _repair(env: Environment, segment: Segment, end_offset: int | None = None) -> bool:
+    """Check every batch, drop damaged ones and those from `end_offset` on (of the next segment), cut a torn tail,
+    rebuild the indexes; the transaction index is emptied, to be filled by `_load_aborted` if this says that there are
+    markers. Raises OSError."""
+    has_markers = False
+    segment.reset_aborted()
     good: list[tuple[int, int]] = []  # byte ranges
     next_offset = segment.base_offset
     start = position = 0
@@ -169,8 +193,12 @@ def _repair(env: Environment, segment: Segment) -> None:
     while position < segment.size:
         try:
             for batch in scan(env.fs, fd, position, segment.size, verify=True, min_offset=next_offset):
+                if end_offset is not None and batch.last_offset >= end_offset:
+                    raise DamagedBatchError(batch.position, f"offset {batch.last_offset} is in the next segment, too")
                 next_offset = batch.last_offset + 1
                 position = batch.position + batch.size
+                if batch.attributes & CONTROL_BIT:
+                    has_markers = True
                 if not good:  # positions stay as they are up to the first damage
                     segment.index_batch(
                         batch.position, batch.size, batch.base_offset, batch.last_offset, batch.max_timestamp_ms
@@ -191,7 +219,7 @@ def _repair(env: Environment, segment: Segment) -> None:
             start = position = resume
     else:
         if not good:
-            return
+            return has_markers
         good.append((start, position))
     if len(good) > 1:
         _rewrite(env, segment, good)
@@ -204,6 +232,7 @@ def _repair(env: Environment, segment: Segment) -> None:
         segment.last_batch = last
         if end == 0:
             segment.note_empty()
+    return has_markers
 
 
 def _rewrite(env: Environment, segment: Segment, ranges: list[tuple[int, int]]) -> None:
@@ -298,6 +327,57 @@ def _replay(env: Environment, log: Partition, producers: ProducerState, offset: 
             env.warn(
                 f"{segment.handle.path}: {damage.reason} at byte {damage.position}; producer state lacks what follows"
             )
+
+
+def _load_aborted(env: Environment, log: Partition, names: set[str], marked: list[Segment]) -> None:
+    """The transaction index of every segment: read, or, for those in `marked` and where it is damaged, rebuilt from
+    the batches and the producer state as of the first of them. Raises OSError."""
+    rebuilt = list(marked)
+    for segment in log.segments:
+        name = f"{file_stem(segment.base_offset)}.txnindex"
+        if name not in names or segment in marked:
+            continue
+        if not segment.has_reset_aborted:
+            try:
+                segment.load_aborted()
+                continue
+            except ValueError as error:
+                env.warn(f"{log.folder}/{name} is rebuilt: {error}")
+                segment.reset_aborted()
+        rebuilt.append(segment)
+    if not rebuilt:
+        return
+    first = min(segment.base_offset for segment in rebuilt)
+    last = max(segment.base_offset for segment in rebuilt)
+    producers, offset = _producers_before(env, log, first)
+    for segment, batch in _batches_from(env, log, offset):
+        if segment.base_offset > last:
+            break
+        aborted_from = log.replay(producers, segment, batch)
+        if aborted_from >= 0 and segment in rebuilt:
+            log.note_aborted(segment, producers, batch.producer_id, aborted_from, batch.last_offset)
+    for segment in rebuilt:  # now, since the next start may not scan it again
+        segment.save_aborted(sync=True)
+
+
+def _producers_before(env: Environment, log: Partition, offset: int) -> tuple[ProducerState, int]:
+    """Producer state of the latest good snapshot not beyond `offset`, and its own offset."""
+    start = log.segments[0].base_offset
+    for segment in reversed(log.segments):
+        if start < segment.base_offset <= offset:
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                data = env.fs.read_file(f"{log.folder}/{file_stem(segment.base_offset)}.snapshot")
+                return ProducerState.decode(data), segment.base_offset
+    return ProducerState(), start
+
+
+def _batches_from(env: Environment, log: Partition, offset: int) -> Iterator[tuple[Segment, StoredBatch]]:
+    """Stored batches from `offset` on; those behind damage in their segment are left out."""
+    for segment in log.segments:
+        if segment.size and segment.base_offset >= offset:
+            with contextlib.suppress(DamagedBatchError):
+                for batch in scan(env.fs, segment.handle.open().fd, 0, segment.size, verify=False):
+                    yield segment, batch
 
 
 def read_topic_id(env: Environment, folder: str) -> str | None:

@@ -1,4 +1,4 @@
-"""One segment of a log: its file, its two indexes and the lookups in them. Bytes are stored and found here, never
+"""One segment of a log: its file, its indexes and the lookups in them. Bytes are stored and found here, never
 judged.
 
 File names and bytes are Kafka's. The indexes live in memory and are written when the segment rolls, is flushed or
@@ -7,6 +7,8 @@ closed; they are not preallocated to segment.index.bytes, since nobody maps them
 
 from __future__ import annotations
 
+import contextlib
+import os
 import struct
 from collections.abc import Callable
 
@@ -17,6 +19,7 @@ from ottla.log.filesystem import FileSystem
 from ottla.log.offset_index import OffsetIndex
 from ottla.log.scan import DamagedBatchError, StoredBatch, scan
 from ottla.log.time_index import TimeIndex
+from ottla.log.txn_index import AbortedTransaction, TransactionIndex
 
 _PROBE = struct.Struct(">qi4xb6xi")  # base offset, length, magic, last offset delta
 _PROBE_BYTES = _PROBE.size
@@ -47,9 +50,11 @@ class Segment:
         "_found",
         "_offset_index",
         "_pool",
+        "_saved_aborted",
         "_saved_offsets",
         "_saved_times",
         "_time_index",
+        "aborted",
         "base_offset",
         "bytes_since_entry",
         "created_ms",
@@ -87,6 +92,8 @@ class Segment:
         self._time_index: TimeIndex | None = None
         self._saved_offsets = -1  # entries that are in the files; -1: they are to be written anew
         self._saved_times = -1
+        self.aborted: TransactionIndex | None = None  # None: nothing was aborted here
+        self._saved_aborted = 0  # as above
         if size == 0:
             self.note_empty()
             self._offset_index = OffsetIndex(base_offset)
@@ -189,8 +196,11 @@ class Segment:
     def save_indexes(self, *, final: bool, sync: bool = False) -> None:
         """Write the entries that are not in the files yet; `final` adds the time index's last entry (roll, close).
 
+        The transaction index, which no later check could miss, is synced when it is `final`, whatever `sync` says.
         Raises OSError.
         """
+        if self.aborted is not None and len(self.aborted) != self._saved_aborted:
+            self.save_aborted(sync=sync or final)
         offsets, times = self._offset_index, self._time_index
         if offsets is None or times is None:  # never loaded: the files are as they were
             return
@@ -203,22 +213,76 @@ class Segment:
         _save(fs, self.stem + ".timeindex", times, saved_times, sync)
         self._saved_offsets, self._saved_times = len(offsets), len(times)
 
+    def index_sizes(self) -> tuple[int, int]:
+        """Bytes of the offset and the time index files; 0 for one that is not there. Raises OSError."""
+        sizes = [0, 0]
+        for at, suffix in enumerate((".index", ".timeindex")):
+            with contextlib.suppress(FileNotFoundError):
+                sizes[at] = os.stat(self.stem + suffix).st_size
+        return sizes[0], sizes[1]
+
+    def distrust_index_files(self) -> None:
+        """They may be another segment's: removed, and written anew from what is in memory or found in the log file.
+
+        Raises OSError.
+        """
+        self._saved_offsets = self._saved_times = self._saved_aborted = -1
+        for suffix in (".index", ".timeindex", ".txnindex"):
+            with contextlib.suppress(FileNotFoundError):
+                self._pool.fs.unlink(self.stem + suffix)
+
     @property
     def has_unsaved_indexes(self) -> bool:
         """Entries wait for `save_indexes` (not counting the final one)."""
         offsets, times = self._offset_index, self._time_index
-        return (
+        return (self.aborted is not None and len(self.aborted) != self._saved_aborted) or (
             offsets is not None
             and times is not None
             and (len(offsets) != self._saved_offsets or len(times) != self._saved_times)
         )
+
+    # --- aborted transactions
+
+    def note_aborted(self, entry: AbortedTransaction) -> None:
+        """An ABORT marker is in the file now."""
+        if self.aborted is None:
+            self.aborted = TransactionIndex()
+        self.aborted.append(entry)
+
+    def load_aborted(self) -> None:
+        """Read the `.txnindex` file, which must exist. Raises OSError, ValueError."""
+        self.aborted = TransactionIndex.decode(self._pool.fs.read_file(self.stem + ".txnindex"), self.base_offset)
+        self._saved_aborted = len(self.aborted)
+
+    def reset_aborted(self) -> None:
+        """Forget all entries, to be noted anew; the file is as it was until `save_aborted`."""
+        self.aborted = None
+        self._saved_aborted = -1
+
+    @property
+    def has_reset_aborted(self) -> bool:
+        """The file, if there is one, is not what is in memory."""
+        return self._saved_aborted < 0
+
+    def save_aborted(self, *, sync: bool) -> None:
+        """Bring the `.txnindex` file up to date; without entries there is none. Raises OSError."""
+        fs, path, index = self._pool.fs, self.stem + ".txnindex", self.aborted
+        saved, self._saved_aborted = self._saved_aborted, -1
+        if index is None:
+            with contextlib.suppress(FileNotFoundError):
+                fs.unlink(path)
+        elif saved < 0:
+            fs.replace_file(path, index.encode(), sync=sync)
+        else:
+            fs.write_file(path, index.encode(saved), sync=sync, append=True)
+        self._saved_aborted = 0 if index is None else len(index)
 
     # --- batches
 
     def append(self, data: Buffer, size: int) -> int:
         """Write one stamped batch at the end of the file; returns its position.
 
-        Raises OSError, with the file cut back to what it was; `size` moves only in `commit`.
+        Raises OSError, with the file cut back to what it was.
         """
         file = self.handle.file
         if file is None:
@@ -239,6 +303,12 @@ class Segment:
             raise
         self.size = position + size
         return position
+
+    def take_back(self, position: int) -> None:
+        """Undo the last `append`, which wrote at byte `position` and is not indexed yet."""
+        self.size = position
+        self.needs_cut = True
+        self.cut_back()
 
     def cut_back(self) -> None:
         """Remove what a failed append left; if even that fails, it is tried again before the next append."""
@@ -349,7 +419,7 @@ class Segment:
             return True
         first_ms = self.rolling_timestamp_ms()
         waited_ms = max_timestamp_ms - first_ms if first_ms >= 0 else wall_ms() - self.created_ms
-        return waited_ms > config.segment_ms - jitter_ms or self.is_index_full(config.segment_index_bytes)
+        return waited_ms > config.roll_ms - jitter_ms or self.is_index_full(config.segment_index_bytes)
 
     def close(self) -> None:
         """Give the descriptor back."""

@@ -6,10 +6,11 @@ here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ottla.log import recovery, retention
 from ottla.log.checkpoint import format_offsets, format_properties, parse_offsets, parse_properties
@@ -17,10 +18,14 @@ from ottla.log.clock import Clock
 from ottla.log.config import LogConfig
 from ottla.log.files import FilePool, storage_error
 from ottla.log.filesystem import FileSystem
+from ottla.log.flushing import FlushQueue
 from ottla.log.ids import ZERO_UUID, Ids, uuid_from_text, uuid_text
 from ottla.log.lock import FolderLock, FolderLockedError, Locker
 from ottla.log.partition import Environment, Partition, folder_name, parse_folder_name
 from ottla.wire.errors import ErrorCode, KafkaError
+
+if TYPE_CHECKING:  # imported when there is something to compact
+    from ottla.log.compaction import CleanJob
 
 FORMAT_VERSION: Final = 1
 META_FILE: Final = "meta.properties"
@@ -28,6 +33,9 @@ CLEAN_FILE: Final = ".kafka_cleanshutdown"
 RECOVERY_POINTS: Final = "recovery-point-offset-checkpoint"
 LOG_STARTS: Final = "log-start-offset-checkpoint"
 HIGH_WATERMARKS: Final = "replication-offset-checkpoint"
+CLEANED_OFFSETS: Final = "cleaner-offset-checkpoint"
+CLEANER_MEMORY_BYTES: Final = 128 * 1024 * 1024
+_CLEAN_AGAIN_MS: Final = 300_000  # after a compaction that failed, for want of disk space say
 _DELETED_SUFFIX: Final = "-delete"
 _STRAY_SUFFIX: Final = "-stray"
 _MAX_FOLDER_NAME: Final = 255
@@ -101,12 +109,13 @@ class Store:
         fs: FileSystem | None = None,
         locker: Locker | None = None,
         max_open_files: int | None = None,
+        scan_all: bool = False,
     ) -> Store:
         """Lock the folder (made if missing), recover every partition in it and remove the clean mark.
 
         `broker_defaults` are broker or topic properties; `cluster_id` is for a new folder (None: a random one), and
-        must match in an old one. `warn` gets one sentence for each thing that was found damaged. Raises StoreError;
-        KafkaError INVALID_CONFIG for the defaults.
+        must match in an old one. `warn` gets one sentence for each thing that was found damaged. `scan_all` trusts no
+        recovery point (a repair). Raises StoreError; KafkaError INVALID_CONFIG for the defaults.
         """
         defaults = LogConfig.from_broker(broker_defaults)
         path = os.path.abspath(path)
@@ -129,7 +138,7 @@ class Store:
         store._env = Environment(fs, store._pool, clock, ids, warn, store._delete_later, store._note_log_start)
         try:
             store._load_identity(node_id, cluster_id)
-            store._load_partitions()
+            store._load_partitions(scan_all=scan_all)
         except OSError as error:
             lock.release()
             raise StoreError(
@@ -192,7 +201,7 @@ class Store:
         }
         self._fs.replace_file(f"{self.path}/{META_FILE}", format_properties(properties))
 
-    def _load_partitions(self) -> None:
+    def _load_partitions(self, *, scan_all: bool) -> None:
         names = self._fs.list_folder(self.path)
         self.was_clean = CLEAN_FILE in names
         recovery_points = self._load_offsets(RECOVERY_POINTS, names)
@@ -216,7 +225,11 @@ class Store:
                 clean=self.was_clean,
                 recovery_point=recovery_points.get(found, 0),
                 log_start_offset=log_starts.get(found, 0),
+                scan_all=scan_all,
             )
+        for key, offset in self._load_cleaned_offsets(names).items():
+            if key in self._partitions:
+                self._partitions[key].cleaned_offset = offset
         self._saved_recovery_points = recovery_points
         if not self._partitions.keys() >= recovery_points.keys() | log_starts.keys():
             self.checkpoint()  # what they say of folders that are gone must not meet new topics of those names
@@ -244,6 +257,14 @@ class Store:
             self._env.warn(f"{self.path}/{name} is left out and will be written anew: {error}")
             self.was_clean = False  # without it nothing says what is durable: scan
             return {}
+
+    def _load_cleaned_offsets(self, names: list[str]) -> dict[tuple[str, int], int]:
+        if CLEANED_OFFSETS in names:
+            try:
+                return parse_offsets(self._fs.read_file(f"{self.path}/{CLEANED_OFFSETS}"))
+            except (ValueError, IndexError) as error:  # costs compaction from the start
+                self._env.warn(f"{self.path}/{CLEANED_OFFSETS} is left out and will be written anew: {error}")
+        return {}
 
     # --- door.LogStore
 
@@ -288,7 +309,7 @@ class Store:
             if not lazy:
                 log.materialize()
         except OSError as error:
-            raise storage_error(f"make {log.folder}", error) from error
+            raise self._env.health.write_failed(f"make {log.folder}", error) from error
         return log
 
     def _config(self, topic: str, overrides: dict[str, str]) -> LogConfig:
@@ -345,9 +366,11 @@ class Store:
         except FileNotFoundError:
             return None  # lazy: it never had files
         except OSError as error:
-            raise storage_error(f"move {log.folder} away", error) from error
+            raise self._env.health.write_failed(f"move {log.folder} away", error) from error
         if (topic, partition) in self._saved_recovery_points:  # a new topic of that name must not meet them
             self.checkpoint()
+        if log.cleaned_offset:
+            self._save_cleaned_offsets()
         return target
 
     def reconfigure(self, topic: str, overrides: dict[str, str]) -> None:
@@ -403,7 +426,7 @@ class Store:
             self._save_offsets(HIGH_WATERMARKS, {key: log.high_watermark for key, log in with_files.items()}, sync=sync)
             self._save_log_starts(sync=sync)
         except OSError as error:
-            raise storage_error(f"write checkpoints in {self.path}", error) from error
+            raise self._env.health.write_failed(f"write checkpoints in {self.path}", error) from error
 
     def _save_offsets(self, name: str, offsets: dict[tuple[str, int], int], *, sync: bool) -> None:
         self._fs.replace_file(f"{self.path}/{name}", format_offsets(offsets), sync=sync)
@@ -421,28 +444,127 @@ class Store:
         try:
             self._save_log_starts(sync=False)
         except OSError as error:
-            self._env.warn(f"cannot write {self.path}/{LOG_STARTS}: {error.strerror or error}")
+            self._env.health.write_failed(f"write {self.path}/{LOG_STARTS}", error)
 
     def apply_retention(self) -> int:
         """Drop the segments that retention.ms, retention.bytes or the log start let go; returns how many. Every
         log.retention.check.interval.ms, and at once when asked. Raises KafkaError KAFKA_STORAGE_ERROR."""
         now_ms = self._clock.wall_ms()
         dropped = 0
+        failure: KafkaError | None = None
         for log in self._partitions.values():
-            if (
-                log.topic not in self._configs or log.size_bytes() == 0
-            ):  # a folder nobody asked for is not ours to empty
+            if log.topic not in self._configs or not log.size_bytes():  # a folder nobody asked for is not ours to empty
                 continue
-            plan = retention.plan(log.segment_facts(), log.config, log.log_start_offset, log.high_watermark, now_ms)
-            if plan.dropped:
-                if plan.roll_first:
-                    log.roll()
-                log.drop_segments(plan.dropped)
-                dropped += plan.dropped
+            if log.cleaning:  # next time
+                continue
+            try:
+                dropped += _apply_retention(log, now_ms)
+            except KafkaError as error:  # the others get theirs
+                failure = failure or error
+        if failure is not None:
+            raise failure
         return dropped
 
+    # compaction
+
+    def cleaning_candidates(self) -> list[Partition]:
+        """Compacted logs that are dirty enough or overdue, the dirtiest first."""
+        now_ms, mono_ms = self._clock.wall_ms(), self._clock.mono_ms()
+        found: list[tuple[float, Partition]] = []
+        for log in self._partitions.values():
+            if log.config.compacts and log.topic in self._configs and log.clean_again_ms <= mono_ms:
+                try:
+                    plan = log.cleaning_plan(now_ms)
+                except KafkaError as error:
+                    self._failed(log, error)
+                else:
+                    if plan is not None:
+                        found.append((plan.dirty_ratio, log))
+        found.sort(key=_ratio, reverse=True)
+        return [log for _, log in found]
+
+    def begin_cleaning(
+        self, log: Partition, *, memory_bytes: int = CLEANER_MEMORY_BYTES, overdue: bool = False
+    ) -> CleanJob | None:
+        """A job that compacts the log, one pass; None if nothing is due (`overdue`: whatever the dirty ratio). It must
+        be given to `end_cleaning`. Raises KafkaError KAFKA_STORAGE_ERROR."""
+        try:
+            plan = log.cleaning_plan(self._clock.wall_ms(), overdue=overdue)
+            return log.begin_cleaning(plan, memory_bytes) if plan is not None else None
+        except OSError as error:
+            raise storage_error(f"compact {log.folder}", error) from error
+
+    def end_cleaning(self, job: CleanJob, error: Exception | None = None) -> None:
+        """After `swap`, or the error that ended it. The checkpoint follows."""
+        job.finish()
+        if job.partition.deleted:
+            return
+        if error is not None:
+            self._failed(job.partition, error)
+        else:
+            self._save_cleaned_offsets()
+
+    def _failed(self, log: Partition, error: Exception) -> None:
+        log.clean_again_ms = self._clock.mono_ms() + _CLEAN_AGAIN_MS
+        if log.uncleanable is None:
+            self._env.warn(f"{log.folder} was not compacted and will be tried again: {error}")
+
+    def clean_now(self, topic: str | None = None, *, memory_bytes: int = CLEANER_MEMORY_BYTES) -> int:
+        """Compact all logs that ask for it (or those of one topic) here and now, whatever their dirty ratio, in as many
+        passes as it takes; the active segment, too, which is rolled. Returns the number of passes.
+
+        min.compaction.lag.ms holds. For tests and tools: a broker compacts in a child process. Raises KafkaError.
+        """
+        passes = 0
+        for log in self.compacted(topic):
+            log.roll()
+            while (job := self.begin_cleaning(log, memory_bytes=memory_bytes, overdue=True)) is not None:
+                error: Exception | None = None
+                try:
+                    job.run()
+                    for sync in job.swap():
+                        sync()
+                except Exception as failure:
+                    error = failure
+                    raise
+                finally:
+                    self.end_cleaning(job, error)
+                passes += 1
+        return passes
+
+    def compacted(self, topic: str | None = None) -> list[Partition]:
+        """The logs (of one topic) whose cleanup.policy contains compact."""
+        return [
+            log
+            for log in self._partitions.values()
+            if log.config.compacts and log.topic in self._configs and topic in (None, log.topic)
+        ]
+
+    def _save_cleaned_offsets(self) -> None:
+        """Lost with the power, it costs a pass."""
+        offsets = {key: log.cleaned_offset for key, log in self._partitions.items() if log.cleaned_offset}
+        try:
+            self._save_offsets(CLEANED_OFFSETS, offsets, sync=False)
+        except OSError as error:
+            self._env.warn(f"cannot write {self.path}/{CLEANED_OFFSETS}: {error.strerror or error}")
+
+    @property
+    def flushes(self) -> FlushQueue:
+        """Logs whose appends are Pending until a flush: whoever owns the loop runs them (`FlushQueue.on_due`)."""
+        return self._env.flushes
+
+    def watch_health(self) -> None:
+        """Once a second: after a disk that was full or failed, find out whether it can be written again."""
+        health = self._env.health
+        if health.wants_probe:
+            with contextlib.suppress(KafkaError):  # which puts the next try off
+                self.checkpoint(sync=False)
+                if all(log.high_watermark == log.log_end_offset for log in self._partitions.values()):
+                    health.recovered()
+
     def due_flushes(self) -> list[Partition]:
-        """Partitions whose flush.ms is over, or that rolled since their last flush: call `begin_flush` on each."""
+        """Partitions whose flush.ms is over, that rolled since their last flush, or whose last flush failed while
+        somebody waited: call `begin_flush` on each."""
         now_ms = self._clock.mono_ms()
         return [
             log
@@ -451,6 +573,7 @@ class Store:
             and log.recovery_point < log.log_end_offset
             and (
                 log.recovery_point < log.segments[-1].base_offset
+                or log.high_watermark < log.log_end_offset
                 or now_ms - log.last_flush_mono_ms >= log.config.flush_ms
             )
         ]
@@ -491,6 +614,19 @@ class Store:
         for name in self._fs.list_folder(folder):
             self._fs.unlink(f"{folder}/{name}")
         self._fs.remove_folder(folder)
+
+
+def _apply_retention(log: Partition, now_ms: int) -> int:
+    plan = retention.plan(log.segment_facts(), log.config, log.log_start_offset, log.high_watermark, now_ms)
+    if plan.dropped:
+        if plan.roll_first:
+            log.roll()
+        log.drop_segments(plan.dropped)
+    return plan.dropped
+
+
+def _ratio(candidate: tuple[float, Partition]) -> float:
+    return candidate[0]
 
 
 def open_file_limit() -> int:

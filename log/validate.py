@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple, NoReturn
 
-from ottla.log.config import LogConfig
+from ottla.log.config import MAX_LONG, LogConfig
 from ottla.log.door import Buffer
 from ottla.wire.compression import decompress
 from ottla.wire.errors import ErrorCode, KafkaError
@@ -148,7 +148,7 @@ def _check_records(
             ErrorCode.INVALID_TIMESTAMP,
             [(index, "Producer should not set timestamp type to LogAppendTime") for index in _indexes(count)],
         )
-    latest_ms = now_ms + config.message_timestamp_after_max_ms
+    latest_ms = min(now_ms + config.message_timestamp_after_max_ms, MAX_LONG)  # base and delta may add up to more
     earliest_ms = now_ms - config.message_timestamp_before_max_ms
     full = config.ottla_record_validation == "full"
     null_keys: Sequence[int] = ()

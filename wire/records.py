@@ -631,6 +631,53 @@ def _skim(block: Buffer, count: int) -> Iterator[tuple[int, bool]]:
         yield timestamp_delta, null_key
 
 
+Entry = tuple[int, int, int, int, "bytes | None", bool]
+"""Of a stored record: end, timestamp delta, position of its offset delta, offset delta, key, whether it has a value."""
+
+
+def entries(block: bytes, count: int) -> Iterator[Entry]:
+    """Where the records of an uncompressed block lie, and what compaction asks of them; offset deltas may have gaps.
+
+    Each record starts where the one before ends. Raises KafkaError INVALID_RECORD.
+    """
+    position = index = 0
+    try:
+        for index in range(count):  # noqa: B007  # named in the error
+            zigzag = block[position]
+            position += 1
+            if zigzag > 127:
+                zigzag, position = decode_unsigned(block, position - 1)
+            end = position + (zigzag >> 1)
+            if zigzag & 1 or end > len(block):
+                raise ProtocolError("its length does not fit the batch")
+            zigzag = block[position + 1]  # the byte before it is the attributes, of which none are defined
+            position += 2
+            if zigzag > 127:
+                zigzag, position = decode_unsigned(block, position - 1, 64)
+            timestamp_delta = (zigzag >> 1) ^ -(zigzag & 1)
+            tail = position
+            offset_delta = block[position]
+            position += 1
+            if offset_delta > 127:
+                offset_delta, position = decode_unsigned(block, tail)
+            size = block[position]
+            position += 1
+            if size > 127:
+                size, position = decode_unsigned(block, position - 1)
+            key: bytes | None = None
+            if not size & 1:
+                key = block[position : position + (size >> 1)]
+                position += size >> 1
+            if position >= end or offset_delta & 1:
+                raise _misfit(position, end)
+            yield end, timestamp_delta, tail, offset_delta >> 1, key, block[position] != 1  # 1: the length of null
+            position = end
+    except (ProtocolError, IndexError) as error:
+        raise _invalid(index, error.message if isinstance(error, ProtocolError) else "it is cut") from None
+    if position != len(block):
+        raise KafkaError(ErrorCode.INVALID_RECORD, f"{len(block) - position} bytes after the last record")
+
+
 # Building and stamping
 
 
@@ -742,6 +789,25 @@ def recompress(batch: RecordBatch, codec: int, budget_bytes: int, level: int | N
     out += compress(codec, batch.block(budget_bytes), level)
     _INT32.pack_into(out, BATCH_LENGTH, len(out) - LOG_OVERHEAD)
     _INT16.pack_into(out, ATTRIBUTES, batch.attributes & ~CODEC_MASK | codec)
+    _seal(out, len(out))
+    return out
+
+
+def rebuild(
+    batch: RecordBatch, block: Buffer, count: int, *, base_timestamp: int, max_timestamp: int, delete_horizon: bool
+) -> bytearray:
+    """What compaction leaves of `batch`: `count` records in the uncompressed `block`, whose timestamps are relative to
+    `base_timestamp` (with `delete_horizon`: the horizon). Offsets, producer fields and codec stay.
+    """
+    out = bytearray(batch.memory()[:HEADER_SIZE])
+    codec = batch.attributes & CODEC_MASK
+    out += compress(codec, block) if codec else block
+    _INT32.pack_into(out, BATCH_LENGTH, len(out) - LOG_OVERHEAD)
+    attributes = batch.attributes & ~DELETE_HORIZON_BIT
+    _INT16.pack_into(out, ATTRIBUTES, attributes | (DELETE_HORIZON_BIT if delete_horizon else 0))
+    _INT64.pack_into(out, BASE_TIMESTAMP, base_timestamp)
+    _INT64.pack_into(out, MAX_TIMESTAMP, max_timestamp)
+    _INT32.pack_into(out, RECORDS_COUNT, count)
     _seal(out, len(out))
     return out
 

@@ -3,6 +3,7 @@ append."""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from ottla.log.clock import ManualClock
+from ottla.log.filesystem import FileSystem
 from ottla.log.ids import Ids
 from ottla.log.partition import Partition
 from ottla.log.store import Store
@@ -91,6 +93,47 @@ class Lab:
                 found += [(r.offset, r.value) for r in one.records(1 << 30) if r.offset >= offset]
                 offset = one.next_offset
         return found
+
+
+class BadDisk(FileSystem):
+    """Fails when told to: writes of log files store `room` bytes and no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room: int | None = None
+        self.truncates = True
+        self.syncs = True
+        self.synced: list[int] = []
+        real_write, real_truncate, real_sync = self.pwrite, self.truncate, self.datasync
+
+        def pwrite(fd: int, data: Any, position: int) -> int:
+            if self.room is None:
+                return real_write(fd, data, position)
+            if self.room == 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            written = real_write(fd, memoryview(data)[: self.room], position)
+            self.room -= written
+            return written
+
+        def truncate(fd: int, size: int) -> None:
+            if not self.truncates:
+                raise OSError(errno.EIO, "Input/output error")
+            real_truncate(fd, size)
+
+        def datasync(fd: int) -> None:
+            if not self.syncs:
+                raise OSError(errno.EIO, "Input/output error")
+            self.synced.append(fd)
+            real_sync(fd)
+
+        self.pwrite, self.truncate, self.datasync = pwrite, truncate, datasync
+
+    def write_file(self, path: str, data: Any, *, sync: bool, append: bool = False) -> None:
+        if self.room is not None:
+            with open(path, "ab" if append else "wb") as file:
+                file.write(memoryview(data)[: len(data) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().write_file(path, data, sync=sync, append=append)
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""A partition folder changes hands between Ottla and a real Apache Kafka."""
