@@ -18,7 +18,7 @@ from ottla.wire.frame import decode_request_header, encode_response
 from ottla.wire.schema import Message
 
 if TYPE_CHECKING:
-    from ottla.broker.app import Broker
+    from ottla.broker.broker import Broker
     from ottla.broker.connection import Connection
 
 _UNKNOWN = ErrorCode.UNKNOWN_SERVER_ERROR

@@ -37,7 +37,17 @@ SWEEP_MS = 5_000  # a connection is closed at most that late
 class Housekeeping:
     """Schedules the jobs; each runs again after its interval, whatever came of it."""
 
-    __slots__ = ("_clean_due", "_cleaning", "_config", "_flush_due", "_log", "_store", "_timers", "in_process")
+    __slots__ = (
+        "_clean_due",
+        "_cleaning",
+        "_config",
+        "_delete_due",
+        "_flush_due",
+        "_log",
+        "_store",
+        "_timers",
+        "in_process",
+    )
 
     def __init__(self, timers: Timers, store: Store, config: BrokerConfig, log: Log) -> None:
         self._timers = timers
@@ -46,6 +56,7 @@ class Housekeeping:
         self._log = log
         self._flush_due = trio.Event()
         self._clean_due = trio.Event()
+        self._delete_due = trio.Event()
         self._cleaning = trio.Lock()  # one compaction at a time
         self.in_process = False  # no child processes for compaction
 
@@ -54,7 +65,7 @@ class Housekeeping:
         self._repeat(
             "retention", self._store.apply_retention, self._config.log_retention_check_interval_ms, FIRST_RETENTION_MS
         )
-        self._repeat("file deletion", self._delete_files, DELETION_MS, DELETION_MS)
+        self._repeat("file deletion", self._look_for_deletions, DELETION_MS, DELETION_MS)
         self._repeat("checkpoints", self._checkpoint, CHECKPOINT_MS, CHECKPOINT_MS)
         self._repeat("flush", self._look_for_flushes, FLUSH_MS, FLUSH_MS)
         self._repeat("storage health", self._store.watch_health, HEALTH_MS, HEALTH_MS)
@@ -63,8 +74,19 @@ class Housekeeping:
             self._repeat("compaction", self._look_for_dirty_logs, backoff_ms, backoff_ms)
         self._repeat("producer id expiry", self._store.expire_producers, PRODUCER_EXPIRY_MS, PRODUCER_EXPIRY_MS)
 
-    def _delete_files(self) -> None:
-        self._store.run_deletions(self._timers.now_ms())
+    def _look_for_deletions(self) -> None:
+        due_ms = self._store.next_deletion_ms()
+        if due_ms is not None and due_ms <= self._timers.now_ms():
+            self._delete_due.set()
+
+    async def delete(self) -> None:
+        """Remove the files whose file.delete.delay.ms is over, in a thread, for ever."""
+        while True:
+            await self._delete_due.wait()
+            self._delete_due = trio.Event()
+            paths = self._store.due_deletions(self._timers.now_ms())
+            for trouble in await trio.to_thread.run_sync(self._store.remove, paths):
+                self._log.warning(trouble)
 
     def _checkpoint(self) -> None:
         self._store.checkpoint(sync=False)  # lost with the power, they only cost a longer scan
@@ -101,7 +123,7 @@ class Housekeeping:
             queue.run()
 
     async def _run_flushes(self, jobs: list[FlushJob]) -> None:
-        """One round: the logs are shared out among a few threads, since a disk syncs several files in the time of one."""
+        """One round, in a few threads: a disk syncs several files in the time of one."""
         async with trio.open_nursery() as round_:
             for lane in range(min(SYNC_THREADS, len(jobs))):
                 round_.start_soon(self._run_lane, jobs[lane::SYNC_THREADS])

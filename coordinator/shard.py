@@ -92,9 +92,10 @@ class Shard:
 
     def _refuse(self, result: Result[T], error: KafkaError) -> Answer[T]:
         code = error.code
-        self._events.warning(
-            "group state could not be written", partition=self.partition, error=error.code.name, detail=error.message
-        )
+        if code != ErrorCode.KAFKA_STORAGE_ERROR:  # a disk that fails is told once, by the log, not for each request
+            self._events.warning(
+                "group state could not be written", partition=self.partition, error=code.name, detail=error.message
+            )
         if result.settled is not None:
             result.settled(code)
         return result.answer if result.refused is None else result.refused(code)

@@ -333,7 +333,7 @@ class CleanJob:
         """Ended, well or not. A log with batches that cannot be compacted is left alone until the next start."""
         log = self.partition
         log.cleaning = False
-        if self._failure is not None:
+        if self._failure is not None and not log.deleted:
             log.uncleanable = str(self._failure)
             self._env.warn(f"{log.folder} is not compacted any more: {self._failure}")
         self._remove_leftovers()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable
 
 from ottla.log.filesystem import CREATE, READ_WRITE, FileSystem
 from ottla.wire.errors import ErrorCode, KafkaError
@@ -78,11 +79,12 @@ class FilePool:
     """All open log files of a store: at most `limit` that no slice holds, the least used closed first (second
     chance)."""
 
-    __slots__ = ("_open", "fs", "limit")
+    __slots__ = ("_open", "fs", "limit", "warn")
 
-    def __init__(self, fs: FileSystem, limit: int) -> None:
+    def __init__(self, fs: FileSystem, limit: int, warn: Callable[[str], None] = lambda _: None) -> None:
         self.fs = fs
         self.limit = limit
+        self.warn = warn  # what is found damaged in these files
         self._open: deque[tuple[FileHandle, OpenFile]] = deque()
 
     def open(self, handle: FileHandle, *, create: bool) -> OpenFile:

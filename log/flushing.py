@@ -145,6 +145,8 @@ def run_jobs(jobs: list[FlushJob]) -> list[OSError | None]:
             errors.append(None)
         except OSError as error:
             errors.append(error)
+        except Exception as error:  # a fault of ours must not leave anybody waiting
+            errors.append(OSError(errno.EIO, repr(error)))
     return errors
 
 

@@ -33,7 +33,6 @@ from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.records import (
     CONTROL_BIT,
     HEADER_SIZE,
-    LOG_APPEND_TIME_BIT,
     TRANSACTIONAL_BIT,
     ControlRecordType,
     RecordBatch,
@@ -53,7 +52,18 @@ _NOTHING = b""
 class Environment:
     """What all partitions of a store share."""
 
-    __slots__ = ("clock", "delete_later", "flushes", "fs", "health", "ids", "log_start_moved", "pool", "warn")
+    __slots__ = (
+        "clock",
+        "delete_later",
+        "flushes",
+        "fs",
+        "health",
+        "ids",
+        "log_start_moved",
+        "pool",
+        "progress",
+        "warn",
+    )
 
     def __init__(
         self,
@@ -72,6 +82,7 @@ class Environment:
         self.warn = warn
         self.delete_later = delete_later  # (paths, delay ms): unlink them once the delay is over
         self.log_start_moved = log_start_moved  # persist the log start offsets
+        self.progress: Callable[[int], None] = _unseen  # so many bytes of log files were looked at (recovery)
         self.flushes = FlushQueue()
         self.health = Health(clock, warn)
 
@@ -453,26 +464,28 @@ class Partition:
     def offset_for_timestamp(self, timestamp_ms: int) -> Outcome[TimestampOffset]:
         """See `door.PartitionLog.offset_for_timestamp`. Records below the log start do not count."""
         try:
-            for segment in self.segments:
-                if segment.largest_timestamp_ms() < timestamp_ms:
-                    continue
-                found = segment.find_timestamp(timestamp_ms, self.log_start_offset)
-                while found is not None:
-                    answer = self._record_at(segment, found, timestamp_ms)
-                    if answer is not None:
-                        return Done(answer if answer.offset < self.high_watermark else TimestampOffset(-1, -1, -1))
-                    found = segment.find_timestamp(timestamp_ms, found.last_offset + 1)
+            return Done(self._first_at(timestamp_ms) or TimestampOffset(-1, -1, -1))
         except (OSError, DamagedBatchError) as error:
             raise self._unreadable(error) from error
-        return Done(TimestampOffset(-1, -1, -1))
+
+    def _first_at(self, timestamp_ms: int) -> TimestampOffset | None:
+        """The first record at or after a timestamp that may be read. Raises OSError, DamagedBatchError."""
+        for segment in self.segments:
+            if segment.largest_timestamp_ms() < timestamp_ms:
+                continue
+            found = segment.find_timestamp(timestamp_ms, self.log_start_offset)
+            while found is not None:
+                answer = self._record_at(segment, found, timestamp_ms)
+                if answer is not None:
+                    return answer if answer.offset < self.high_watermark else None
+                found = segment.find_timestamp(timestamp_ms, found.last_offset + 1)
+        return None
 
     def _record_at(self, segment: Segment, batch: StoredBatch, timestamp_ms: int) -> TimestampOffset | None:
         """The first record of a batch at or after both a timestamp and the log start."""
         start = self.log_start_offset
         if batch.magic < 2:
             return TimestampOffset(batch.base_offset, batch.max_timestamp_ms, batch.leader_epoch)
-        if batch.attributes & LOG_APPEND_TIME_BIT:
-            return TimestampOffset(max(batch.base_offset, start), batch.max_timestamp_ms, batch.leader_epoch)
         view = RecordBatch(segment.read_batch(batch.position, batch.size))
         for record in view.records(self.config.max_decompressed_message_bytes):
             if record.timestamp_ms >= timestamp_ms and record.offset >= start:
@@ -496,9 +509,21 @@ class Partition:
                         default=-1,
                     )
                 best = max(best, largest)
+            answer = self._first_at(best) if best >= 0 else None
+            if answer is None and best >= 0:  # compaction left that batch without records
+                best = max(
+                    (
+                        b.max_timestamp_ms
+                        for segment in self.segments
+                        for b in segment.batches(0)
+                        if b.size > HEADER_SIZE and b.last_offset >= self.log_start_offset
+                    ),
+                    default=-1,
+                )
+                answer = self._first_at(best) if best >= 0 else None
         except (OSError, DamagedBatchError) as error:
             raise self._unreadable(error) from error
-        return self.offset_for_timestamp(best) if best >= 0 else Done(TimestampOffset(-1, -1, -1))
+        return Done(answer or TimestampOffset(-1, -1, -1))
 
     def aborted_transactions(self, from_offset: int, upper_offset: int) -> list[AbortedTransaction]:
         """See `door.PartitionLog.aborted_transactions`."""
@@ -845,6 +870,10 @@ class Partition:
                 transactional=batch.attributes & TRANSACTIONAL_BIT != 0,
             )
         return -1
+
+
+def _unseen(count: int) -> None:
+    """Nobody looks on."""
 
 
 def _base_offset(segment: Segment) -> int:

@@ -1,14 +1,16 @@
 """From a partition's folder to its log, after a clean stop or none: what is trusted, what is scanned, what is repaired.
 
 Clean: indexes and snapshot are trusted, only the tail behind the last index entry is checked (length, CRC). Not clean:
-every segment from the recovery point on is scanned. Damage costs the damaged batches only; a torn tail is cut. All is
-said by `warn`.
+what follows the recovery point is scanned, one log after another: the scan of small batches is bound by the
+interpreter, that of large ones by memory, and neither gains from threads. Damage costs the damaged batches only; a torn
+tail is cut. All is said by `warn`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections import deque
 from collections.abc import Iterator
 
 from ottla.log.config import LogConfig
@@ -18,6 +20,7 @@ from ottla.log.partition import EPOCHS_FILE, METADATA_FILE, SEGMENT_SUFFIXES, En
 from ottla.log.producer_state import ProducerState
 from ottla.log.scan import DamagedBatchError, StoredBatch, find_batch_after, scan
 from ottla.log.segment import Segment, file_stem
+from ottla.log.txn_index import AbortedTransaction, TransactionIndex
 from ottla.wire.records import CONTROL_BIT
 
 _STEM_LENGTH = 20
@@ -56,9 +59,10 @@ def load(
         if clean:
             repaired |= _check_tail(env, segment)
         elif scan_all or last or (end_offset is not None and end_offset > recovery_point):
-            if _repair(env, segment, end_offset):
+            if _repair(env, segment, end_offset, 0 if scan_all else recovery_point):
                 marked.append(segment)
             repaired = True
+        env.progress(segment.size)
     log_end = max(_end_offset(segments), recovery_point, log_start_offset)
     if segments and _end_offset(segments) < recovery_point:
         lost = f"{_end_offset(segments)} to {recovery_point - 1}"
@@ -178,10 +182,10 @@ def _check_tail(env: Environment, segment: Segment) -> bool:
     return False
 
 
-def _repair(env: Environment, segment: Segment, end_offset: int | None = None) -> bool:
+def _repair(env: Environment, segment: Segment, end_offset: int | None = None, durable_offset: int = 0) -> bool:
     """Check every batch, drop damaged ones and those from `end_offset` on (of the next segment), cut a torn tail,
     rebuild the indexes; the transaction index is emptied, to be filled by `_load_aborted` if this says that there are
-    markers. Raises OSError."""
+    markers. Below `durable_offset` headers are enough. Raises OSError."""
     has_markers = False
     segment.reset_aborted()
     good: list[tuple[int, int]] = []  # byte ranges
@@ -190,9 +194,12 @@ def _repair(env: Environment, segment: Segment, end_offset: int | None = None) -
     segment.reset_indexes()
     segment.last_batch = None
     fd = segment.handle.open().fd
+    verify = durable_offset <= segment.base_offset
     while position < segment.size:
         try:
-            for batch in scan(env.fs, fd, position, segment.size, verify=True, min_offset=next_offset):
+            for batch in scan(env.fs, fd, position, segment.size, verify=verify, min_offset=next_offset):
+                if not verify and batch.last_offset >= durable_offset:
+                    break
                 if end_offset is not None and batch.last_offset >= end_offset:
                     raise DamagedBatchError(batch.position, f"offset {batch.last_offset} is in the next segment, too")
                 next_offset = batch.last_offset + 1
@@ -203,7 +210,9 @@ def _repair(env: Environment, segment: Segment, end_offset: int | None = None) -
                     segment.index_batch(
                         batch.position, batch.size, batch.base_offset, batch.last_offset, batch.max_timestamp_ms
                     )
+            verify = True
         except DamagedBatchError as damage:
+            verify = True
             good.append((start, position))
             resume = find_batch_after(env.fs, fd, position + 1, segment.size, next_offset)
             if resume is None:
@@ -350,14 +359,36 @@ def _load_aborted(env: Environment, log: Partition, names: set[str], marked: lis
     first = min(segment.base_offset for segment in rebuilt)
     last = max(segment.base_offset for segment in rebuilt)
     producers, offset = _producers_before(env, log, first)
+    known = {segment.base_offset: _stored_aborted(env, segment) for segment in rebuilt}
     for segment, batch in _batches_from(env, log, offset):
         if segment.base_offset > last:
             break
+        entries = known.get(segment.base_offset)
+        while entries and entries[0].last_offset <= batch.last_offset:
+            entry = entries.popleft()
+            if entry.last_offset < batch.base_offset:  # its marker is lost, and what it aborted stays so
+                segment.note_aborted(entry)
+                if (held := producers.producers.get(entry.producer_id)) is not None:
+                    producers.end_transaction(
+                        entry.producer_id, held.epoch, held.coordinator_epoch, held.last_timestamp_ms
+                    )
         aborted_from = log.replay(producers, segment, batch)
-        if aborted_from >= 0 and segment in rebuilt:
+        if aborted_from >= 0 and entries is not None:
             log.note_aborted(segment, producers, batch.producer_id, aborted_from, batch.last_offset)
-    for segment in rebuilt:  # now, since the next start may not scan it again
-        segment.save_aborted(sync=True)
+    for segment in rebuilt:
+        for entry in known[segment.base_offset]:
+            if entry.last_offset < log.log_end_offset:
+                segment.note_aborted(entry)
+        segment.save_aborted(sync=True)  # now, since the next start may not scan it again
+
+
+def _stored_aborted(env: Environment, segment: Segment) -> deque[AbortedTransaction]:
+    """What the file says, if it says anything."""
+    try:
+        data = env.fs.read_file(f"{segment.stem}.txnindex")
+        return deque(TransactionIndex.decode(data, segment.base_offset).entries)
+    except (FileNotFoundError, ValueError):
+        return deque()
 
 
 def _producers_before(env: Environment, log: Partition, offset: int) -> tuple[ProducerState, int]:

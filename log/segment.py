@@ -10,14 +10,14 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ottla.log.config import LogConfig
 from ottla.log.door import Buffer
 from ottla.log.files import FileHandle, FilePool
 from ottla.log.filesystem import FileSystem
 from ottla.log.offset_index import OffsetIndex
-from ottla.log.scan import DamagedBatchError, StoredBatch, scan
+from ottla.log.scan import DamagedBatchError, StoredBatch, find_batch_after, scan
 from ottla.log.time_index import TimeIndex
 from ottla.log.txn_index import AbortedTransaction, TransactionIndex
 
@@ -48,6 +48,7 @@ class Segment:
 
     __slots__ = (
         "_found",
+        "_hole",
         "_offset_index",
         "_pool",
         "_saved_aborted",
@@ -88,6 +89,7 @@ class Segment:
         self.last_batch: Location | None = None
         self.needs_cut = False  # a failed append may have left bytes behind `size`
         self._found: Location | None = None
+        self._hole: tuple[int, int | None] | None = None  # damage met last: where it begins, where good batches do
         self._offset_index: OffsetIndex | None = None
         self._time_index: TimeIndex | None = None
         self._saved_offsets = -1  # entries that are in the files; -1: they are to be written anew
@@ -120,8 +122,8 @@ class Segment:
     def load_indexes(self, *, verify: bool = False) -> str | None:
         """Read both index files; rebuild both if one is missing or wrong, and say so in the sentence returned.
 
-        What lies behind the last entry is walked (`verify`: with CRCs), so an index that lost its end is completed.
-        Raises OSError; DamagedBatchError where the walk or a rebuild meets damage.
+        What lies behind the last entry is walked, so an index that lost its end is completed. Raises OSError; with
+        `verify`, which checks CRCs, DamagedBatchError where the walk or a rebuild meets damage.
         """
         fs = self._pool.fs
         try:
@@ -135,9 +137,9 @@ class Segment:
         self._saved_offsets, self._saved_times = len(offsets), len(times)
         self.max_timestamp_ms, self.max_timestamp_offset = times.last()
         self.bytes_since_entry = 0
-        start, fd = offsets.last_position(), self.handle.open().fd
+        start = offsets.last_position()
         expected = self.base_offset + offsets.offsets[-1] if start else -1
-        for batch in scan(self._pool.fs, fd, start, self.size, verify=verify, min_offset=self.base_offset):
+        for batch in self._walk(start, verify=verify):
             if batch.position == start and start and batch.last_offset != expected:
                 self.rebuild_indexes(verify=verify)
                 return f"rebuilt the indexes of {self.handle.path}: the last entry is not of the batch it points at"
@@ -145,11 +147,10 @@ class Segment:
         return None
 
     def rebuild_indexes(self, *, verify: bool) -> None:
-        """Both indexes anew from all batches of the file. Raises OSError, DamagedBatchError (the indexes then end
-        before it)."""
+        """Both indexes anew from all batches of the file. Raises OSError; with `verify` DamagedBatchError (the indexes
+        then end before it)."""
         self.reset_indexes()
-        fd = self.handle.open().fd
-        for batch in scan(self._pool.fs, fd, 0, self.size, verify=verify, min_offset=self.base_offset):
+        for batch in self._walk(0, verify=verify):
             self.index_batch(batch.position, batch.size, batch.base_offset, batch.last_offset, batch.max_timestamp_ms)
 
     def reset_indexes(self) -> None:
@@ -333,6 +334,7 @@ class Segment:
                 return found
             position = found.position + found.size
         fs, fd, end = self._pool.fs, self.handle.open().fd, self.size
+        least = self.base_offset
         while position < end:
             chunk = fs.pread(fd, _PROBE_CHUNK if end - position > _PROBE_CHUNK else end - position, position)
             at, usable = 0, len(chunk) - _PROBE_BYTES
@@ -341,18 +343,59 @@ class Segment:
             while at <= usable:
                 base_offset, length, magic, delta = _PROBE.unpack_from(chunk, at)
                 last_offset = base_offset + delta if magic == 2 else base_offset
-                if length < 14:
-                    raise OSError(f"{self.handle.path}: no batch at byte {position + at}")
+                in_file = 14 <= length <= end - position - at - 12
+                if not in_file or not 0 <= magic <= 2 or not least <= base_offset <= last_offset:
+                    # Nothing that could be a batch: the search goes on at the next good one.
+                    resume = self._resume_after(position + at, least)
+                    if resume is None:
+                        return None
+                    at = resume - position
+                    break
                 if last_offset >= offset:
                     found = self._found = Location(base_offset, last_offset, position + at, length + 12)
                     return found
                 at += length + 12
+                least = last_offset + 1
             position += at
         return None
 
+    def _resume_after(self, position: int, min_offset: int) -> int | None:
+        """Where the next good batch begins behind the damage at byte `position`; None if there is none. Raises OSError.
+
+        Said once for a segment; recovery repairs it, but only after an unclean stop.
+        """
+        if self._hole is not None and self._hole[0] == position:
+            return self._hole[1]
+        resume = find_batch_after(self._pool.fs, self.handle.open().fd, position + 1, self.size, min_offset)
+        if self._hole is None:
+            self._pool.warn(
+                f"{self.handle.path}: no batch at byte {position}; reads go on "
+                f"{f'at byte {resume}' if resume is not None else 'behind this segment'}"
+            )
+        self._hole = (position, resume)
+        return resume
+
+    def _walk(self, start: int, *, verify: bool = False) -> Iterator[StoredBatch]:
+        """Batches from byte `start` on; damage is stepped over unless `verify` is set. Raises OSError,
+        DamagedBatchError."""
+        min_offset = self.base_offset
+        position: int | None = start
+        while position is not None:
+            try:
+                for batch in scan(
+                    self._pool.fs, self.handle.open().fd, position, self.size, verify=verify, min_offset=min_offset
+                ):
+                    yield batch
+                    min_offset = batch.last_offset + 1
+                return
+            except DamagedBatchError as damage:
+                if verify:
+                    raise
+                position = self._resume_after(damage.position, min_offset)
+
     def batches(self, position: int) -> list[StoredBatch]:
-        """Headers of all batches from byte `position` on. Raises OSError, DamagedBatchError."""
-        return list(scan(self._pool.fs, self.handle.open().fd, position, self.size, verify=False))
+        """Headers of all batches from byte `position` on. Raises OSError."""
+        return list(self._walk(position))
 
     def read_batch(self, position: int, size: int) -> bytes:
         """The bytes of one batch. Raises OSError."""
@@ -364,11 +407,11 @@ class Segment:
     def find_timestamp(self, timestamp_ms: int, min_offset: int) -> StoredBatch | None:
         """First batch with a record at or after `timestamp_ms` whose last offset is at least `min_offset`.
 
-        Raises OSError, DamagedBatchError.
+        Raises OSError.
         """
         start_offset = max(self.time_index.offset_before(timestamp_ms), min_offset)
         position = self.offset_index.position_before(start_offset)
-        for batch in scan(self._pool.fs, self.handle.open().fd, position, self.size, verify=False):
+        for batch in self._walk(position):
             if batch.max_timestamp_ms >= timestamp_ms and batch.last_offset >= min_offset:
                 return batch
         return None

@@ -40,6 +40,7 @@ _DELETED_SUFFIX: Final = "-delete"
 _STRAY_SUFFIX: Final = "-stray"
 _MAX_FOLDER_NAME: Final = 255
 _DEFAULT_OPEN_FILES: Final = 1000
+_PROGRESS_MS: Final = 1000
 _CLEAN_MARK: Final = b'{"version":0,"brokerEpoch":-1}'
 
 
@@ -77,6 +78,7 @@ class Store:
         defaults: LogConfig,
         lock: FolderLock,
         max_open_files: int,
+        warn: Callable[[str], None],
     ) -> None:
         """Use `open`."""
         self.path = path
@@ -86,7 +88,7 @@ class Store:
         self._ids = ids
         self._defaults = defaults
         self._lock = lock
-        self._pool = FilePool(fs, max_open_files)
+        self._pool = FilePool(fs, max_open_files, warn)
         self._cluster_id = ""
         self._directory_id = ""
         self._partitions: dict[tuple[str, int], Partition] = {}
@@ -110,12 +112,14 @@ class Store:
         locker: Locker | None = None,
         max_open_files: int | None = None,
         scan_all: bool = False,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Store:
         """Lock the folder (made if missing), recover every partition in it and remove the clean mark.
 
         `broker_defaults` are broker or topic properties; `cluster_id` is for a new folder (None: a random one), and
         must match in an old one. `warn` gets one sentence for each thing that was found damaged. `scan_all` trusts no
-        recovery point (a repair). Raises StoreError; KafkaError INVALID_CONFIG for the defaults.
+        recovery point (a repair). `progress` gets the number of partitions and bytes loaded so far, about once a second
+        if it takes longer. Raises StoreError; KafkaError INVALID_CONFIG for the defaults.
         """
         defaults = LogConfig.from_broker(broker_defaults)
         path = os.path.abspath(path)
@@ -134,11 +138,11 @@ class Store:
             raise StoreError(
                 f"data folder {path} cannot be written: {error.strerror or error}; fix its permissions or give another"
             ) from error
-        store = cls(path, fs, clock, ids, defaults, lock, max_open_files or open_file_limit())
+        store = cls(path, fs, clock, ids, defaults, lock, max_open_files or open_file_limit(), warn)
         store._env = Environment(fs, store._pool, clock, ids, warn, store._delete_later, store._note_log_start)
         try:
             store._load_identity(node_id, cluster_id)
-            store._load_partitions(scan_all=scan_all)
+            store._load_partitions(scan_all=scan_all, progress=progress)
         except OSError as error:
             lock.release()
             raise StoreError(
@@ -201,11 +205,13 @@ class Store:
         }
         self._fs.replace_file(f"{self.path}/{META_FILE}", format_properties(properties))
 
-    def _load_partitions(self, *, scan_all: bool) -> None:
+    def _load_partitions(self, *, scan_all: bool, progress: Callable[[int, int], None] | None) -> None:
         names = self._fs.list_folder(self.path)
         self.was_clean = CLEAN_FILE in names
         recovery_points = self._load_offsets(RECOVERY_POINTS, names)
         log_starts = self._load_offsets(LOG_STARTS, names)
+        if progress is not None:
+            self._env.progress = self._counter(progress)
         for name in sorted(names):
             folder = f"{self.path}/{name}"
             if name.endswith(_DELETED_SUFFIX) and os.path.isdir(folder):
@@ -227,15 +233,33 @@ class Store:
                 log_start_offset=log_starts.get(found, 0),
                 scan_all=scan_all,
             )
-        for key, offset in self._load_cleaned_offsets(names).items():
+        cleaned = self._load_cleaned_offsets(names)
+        for key, offset in (cleaned or {}).items():
             if key in self._partitions:
                 self._partitions[key].cleaned_offset = offset
+        if cleaned is None:
+            self._save_cleaned_offsets()
         self._saved_recovery_points = recovery_points
         if not self._partitions.keys() >= recovery_points.keys() | log_starts.keys():
             self.checkpoint()  # what they say of folders that are gone must not meet new topics of those names
         if self.was_clean:
             self._fs.unlink(f"{self.path}/{CLEAN_FILE}")
             self._fs.sync_folder(self.path)  # a power cut must not bring it back
+
+    def _counter(self, progress: Callable[[int, int], None]) -> Callable[[int], None]:
+        """Adds up what is loaded and tells `progress` about once a second."""
+        loaded = 0
+        next_ms = self._clock.mono_ms() + _PROGRESS_MS
+
+        def count(size: int) -> None:
+            nonlocal loaded, next_ms
+            loaded += size
+            now_ms = self._clock.mono_ms()
+            if now_ms >= next_ms:
+                next_ms = now_ms + _PROGRESS_MS
+                progress(len(self._partitions), loaded)
+
+        return count
 
     def _topic_id(self, folder: str) -> bytes:
         text = recovery.read_topic_id(self._env, folder)
@@ -258,12 +282,14 @@ class Store:
             self.was_clean = False  # without it nothing says what is durable: scan
             return {}
 
-    def _load_cleaned_offsets(self, names: list[str]) -> dict[tuple[str, int], int]:
+    def _load_cleaned_offsets(self, names: list[str]) -> dict[tuple[str, int], int] | None:
+        """None if the file is garbage."""
         if CLEANED_OFFSETS in names:
             try:
                 return parse_offsets(self._fs.read_file(f"{self.path}/{CLEANED_OFFSETS}"))
             except (ValueError, IndexError) as error:  # costs compaction from the start
                 self._env.warn(f"{self.path}/{CLEANED_OFFSETS} is left out and will be written anew: {error}")
+                return None
         return {}
 
     # --- door.LogStore
@@ -594,21 +620,32 @@ class Store:
         return min((due for due, _ in self._deletions), default=None)
 
     def run_deletions(self, now_ms: int) -> None:
-        """Unlink what was deleted at least file.delete.delay.ms ago (`now_ms` on the monotonic clock). What cannot be
-        unlinked is left for the next start."""
-        due = [paths for due_ms, paths in self._deletions if due_ms <= now_ms]
-        self._deletions = [entry for entry in self._deletions if entry[0] > now_ms]
-        for paths in due:
-            for path in paths:
-                try:
-                    if path.endswith(_DELETED_SUFFIX):
-                        self._remove_folder(path)
-                    else:
-                        self._fs.unlink(path)
-                except FileNotFoundError:
-                    continue
-                except OSError as error:
-                    self._env.warn(f"cannot remove {path}: {error.strerror or error}")
+        """Unlink what was deleted at least file.delete.delay.ms ago (`now_ms` on the monotonic clock)."""
+        for trouble in self.remove(self.due_deletions(now_ms)):
+            self._env.warn(trouble)
+
+    def due_deletions(self, now_ms: int) -> list[str]:
+        """Take the files and folders whose time is over; they are the caller's to `remove`. One that is not removed is
+        left for the next start."""
+        due = [path for due_ms, paths in self._deletions if due_ms <= now_ms for path in paths]
+        if due:
+            self._deletions = [entry for entry in self._deletions if entry[0] > now_ms]
+        return due
+
+    def remove(self, paths: list[str]) -> list[str]:
+        """Unlink `paths`; a sentence for each that could not be. May run in a thread: big files take time."""
+        troubles = []
+        for path in paths:
+            try:
+                if path.endswith(_DELETED_SUFFIX):
+                    self._remove_folder(path)
+                else:
+                    self._fs.unlink(path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                troubles.append(f"cannot remove {path}: {error.strerror or error}")
+        return troubles
 
     def _remove_folder(self, folder: str) -> None:
         for name in self._fs.list_folder(folder):

@@ -11,7 +11,7 @@ from ottla.wire.errors import ErrorCode
 from ottla.wire.messages.describe_cluster import DescribeClusterRequest, DescribeClusterResponse
 
 if TYPE_CHECKING:
-    from ottla.broker.app import Broker
+    from ottla.broker.broker import Broker
     from ottla.broker.dispatch import Context
 
 BROKERS, CONTROLLERS = 1, 2

@@ -13,7 +13,7 @@ from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.messages.describe_configs import DescribeConfigsRequest, DescribeConfigsResponse
 
 if TYPE_CHECKING:
-    from ottla.broker.app import Broker
+    from ottla.broker.broker import Broker
     from ottla.broker.dispatch import Context
 
 Resource = DescribeConfigsRequest.DescribeConfigsResource

@@ -15,7 +15,7 @@ from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.messages.fetch import FetchRequest, FetchResponse
 
 if TYPE_CHECKING:
-    from ottla.broker.app import Broker
+    from ottla.broker.broker import Broker
     from ottla.broker.cluster import Partition, Topic
     from ottla.broker.dispatch import Context
 

@@ -11,7 +11,7 @@ from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.messages.metadata import MetadataRequest, MetadataResponse
 
 if TYPE_CHECKING:
-    from ottla.broker.app import Broker
+    from ottla.broker.broker import Broker
     from ottla.broker.cluster import Topic
     from ottla.broker.dispatch import Context
 

@@ -8,7 +8,7 @@ from ottla.wire.errors import ErrorCode
 from ottla.wire.messages.offset_fetch import OffsetFetchRequest, OffsetFetchResponse
 
 if TYPE_CHECKING:
-    from ottla.broker.app import Broker
+    from ottla.broker.broker import Broker
     from ottla.broker.dispatch import Context
 
 

@@ -27,7 +27,7 @@ from ottla.wire.records import (
 )
 
 if TYPE_CHECKING:
-    from ottla.broker.app import Broker
+    from ottla.broker.broker import Broker
     from ottla.broker.cluster import Topic
     from ottla.broker.dispatch import Context
 

@@ -12,7 +12,8 @@ from typing import Any, Self, TypeVar
 import pytest
 import trio
 
-from ottla.broker.app import Broker, limits_of, run
+from ottla.broker.app import limits_of, run
+from ottla.broker.broker import Broker
 from ottla.broker.cluster import Node
 from ottla.broker.config import BrokerConfig
 from ottla.broker.logs import Log

@@ -42,8 +42,6 @@ _OPEN = "no authentication, no authorizer, no quotas"
 NOT_SERVED = {
     "DescribeTopicPartitions": "clients fall back on Metadata",
     "DescribeProducers": "for operators",
-    "OffsetForLeaderEpoch": "one leader, one epoch",
-    "DeleteRecords": _ADMIN,
     "IncrementalAlterConfigs": _ADMIN,
     "AlterConfigs": _ADMIN,
     "ListConfigResources": _ADMIN,

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio
 
+from ottla.log.clock import ManualClock
 from ottla.wire.errors import ErrorCode
 from ottla.wire.messages.create_topics import CreateTopicsRequest
 from ottla.wire.messages.delete_topics import DeleteTopicsRequest
 from ottla.wire.messages.metadata import MetadataRequest
 from tests.broker.conftest import Client, Launcher, Running
+from tests.broker.test_connection import METADATA, PRODUCE, metadata, produce
 
 Wanted = CreateTopicsRequest.CreatableTopic
 Named = DeleteTopicsRequest.DeleteTopicState
@@ -270,3 +273,22 @@ async def test_no_auto_creation(launcher: Launcher) -> None:
     async with await running.client() as client:
         [answer] = (await describe(client, Asked(name="new"), create=True)).topics
         assert answer.error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+
+async def test_the_files_of_a_deleted_topic_go_when_their_delay_is_over(launcher: Launcher) -> None:
+    clock = ManualClock()
+    running = await launcher.start({"log.segment.delete.delay.ms": "60000"}, clock=clock)
+    async with await running.client() as client:
+        await client.ask(metadata("t"), METADATA)
+        await client.ask(produce("t", b"value"), PRODUCE)
+        await client.ask(DeleteTopicsRequest(topic_names=["t"]), 4)
+
+        def left() -> list[str]:
+            return [path.name for path in launcher.folder.iterdir() if path.name.startswith("t-0")]
+
+        assert [name.endswith("-delete") for name in left()] == [True]
+        clock.advance(60_000)
+        running.broker.timers.run_due()
+        with trio.fail_after(5):
+            while left():
+                await trio.sleep(0.01)

@@ -15,6 +15,7 @@ from ottla.wire.errors import ErrorCode
 from ottla.wire.messages.api_versions import ApiVersionsRequest
 from ottla.wire.messages.create_topics import CreateTopicsRequest
 from ottla.wire.messages.delete_groups import DeleteGroupsRequest
+from ottla.wire.messages.delete_records import DeleteRecordsRequest
 from ottla.wire.messages.delete_topics import DeleteTopicsRequest
 from ottla.wire.messages.describe_cluster import DescribeClusterRequest
 from ottla.wire.messages.describe_configs import DescribeConfigsRequest
@@ -29,6 +30,7 @@ from ottla.wire.messages.list_offsets import ListOffsetsRequest
 from ottla.wire.messages.offset_commit import OffsetCommitRequest
 from ottla.wire.messages.offset_delete import OffsetDeleteRequest
 from ottla.wire.messages.offset_fetch import OffsetFetchRequest
+from ottla.wire.messages.offset_for_leader_epoch import OffsetForLeaderEpochRequest
 from ottla.wire.messages.sync_group import SyncGroupRequest
 from ottla.wire.schema import Message, Struct
 from tests.broker.conftest import Running
@@ -122,6 +124,16 @@ def request_for(key: int, version: int, topic_id: bytes) -> Message:
             if version >= 6:
                 return DeleteTopicsRequest(topics=[DeleteTopicsRequest.DeleteTopicState(name="t")])
             return DeleteTopicsRequest(topic_names=["t"])
+        case ApiKey.DELETE_RECORDS:
+            low = DeleteRecordsRequest.DeleteRecordsPartition(partition_index=0, offset=0)
+            return DeleteRecordsRequest(
+                topics=[DeleteRecordsRequest.DeleteRecordsTopic(name="t", partitions=[low])], timeout_ms=1000
+            )
+        case ApiKey.OFFSET_FOR_LEADER_EPOCH:
+            epoch = OffsetForLeaderEpochRequest.OffsetForLeaderPartition(partition=0, leader_epoch=0)
+            return OffsetForLeaderEpochRequest(
+                topics=[OffsetForLeaderEpochRequest.OffsetForLeaderTopic(topic="t", partitions=[epoch])]
+            )
         case ApiKey.INIT_PRODUCER_ID:
             return InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1000)
         case ApiKey.DESCRIBE_CONFIGS:

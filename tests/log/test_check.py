@@ -402,11 +402,15 @@ def test_a_killed_broker_has_its_transaction_index_rebuilt(lab: Any, transaction
     assert aborted(lab.open(transactions)) == [FIRST, SECOND]
 
 
-def test_a_damaged_tail_costs_no_entry_but_its_own(lab: Any, transactions: Path) -> None:
-    path = segment(transactions, 5)
-    os.truncate(path, path.stat().st_size - 3)
-    store = lab.open(transactions)
-    assert aborted(store) == [FIRST]
+@pytest.mark.parametrize("base", [0, 5])
+def test_what_was_aborted_stays_so_if_its_marker_is_damaged(lab: Any, transactions: Path, base: int) -> None:
+    path = segment(transactions, base)
+    if base:
+        os.truncate(path, path.stat().st_size - 3)
+    else:
+        flip(path, len(lab.batch(b"v")) + 70)
+    mend(lab, transactions)
+    assert aborted(lab.open(transactions)) == [FIRST, SECOND]
 
 
 @pytest.mark.parametrize(

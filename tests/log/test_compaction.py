@@ -16,7 +16,7 @@ from ottla.log.compaction import CleanJob
 from ottla.log.filesystem import FileSystem
 from ottla.log.store import Store
 from ottla.wire.errors import ErrorCode, KafkaError
-from ottla.wire.records import Record, RecordBatch, batches, build_batch, build_control_batch
+from ottla.wire.records import Record, batches, build_batch, build_control_batch
 
 GOLDEN = Path(__file__).parent / "data" / "log_dir" / "cmp-0"
 NOW = 1_700_000_000_000
@@ -193,6 +193,16 @@ def test_aborted_records_go_with_their_index_entry(lab: Any) -> None:
     assert reopened.last_stable_offset == reopened.log_end_offset
     assert reopened.producers.producers[9].last_sequence == 3
     assert lab.warnings == []
+
+
+def test_lookups_by_time_find_records_that_are_there(lab: Any) -> None:
+    store = lab.open()
+    log = lab.log(store, message_timestamp_type="LogAppendTime", **COMPACT)
+    send(log, [(b"a", b"1"), (b"b", b"1")])
+    log.roll()
+    send(log, [(b"a", b"2")])
+    store.clean_now()
+    assert log.offset_for_timestamp(NOW).value.offset == 1
 
 
 def test_a_slice_under_way_keeps_the_old_file(lab: Any) -> None:
@@ -507,13 +517,14 @@ def test_a_swap_that_had_not_begun_is_forgotten(lab: Any) -> None:
 def test_header_only_batches_are_whole_batches(lab: Any) -> None:
     store = lab.open()
     log = lab.log(store, **COMPACT)
-    send(log, [(b"a", b"1")], producer_id=4, producer_epoch=0, base_sequence=0)
+    send(log, [(b"a", b"1")], NOW + 5, producer_id=4, producer_epoch=0, base_sequence=0)
     log.roll()
     send(log, [(b"a", b"2")])
     assert store.clean_now() == 1
     data = Path(log.segments[0].handle.path).read_bytes()
     assert [(b.base_offset, b.records_count) for b in batches(data)] == [(0, 0), (1, 1)]
-    assert isinstance(RecordBatch(data), RecordBatch)
+    assert log.offset_for_timestamp(NOW).value.offset == 1
+    assert log.offset_of_max_timestamp().value.offset == 1
     duplicate = build_batch([Record(0, NOW, b"a", b"1")], producer_id=4, producer_epoch=0, base_sequence=0)
     assert log.append(duplicate, leader_epoch=0).value.duplicate
     store.abandon()
