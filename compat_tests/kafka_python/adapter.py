@@ -166,13 +166,14 @@ class Adapter(Client):
             max_poll_records=config.batch,
             metrics_enabled=False,
         )
-        # Know the topic before joining: a leader that does not assigns nothing and joins again as soon as it does, and
-        # kafka-python 3.0 loses the second assignment when a poll times out just then.
+        # Know the topic before joining: a leader that does not assigns nothing and joins again as soon as it does.
         consumer.partitions_for_topic(config.topic)
         consumer.subscribe([config.topic], listener=_Listener(emit))
         while not stop.is_set():
             try:
-                batches = consumer.poll(500)
+                # kafka-python 3.0 loses an assignment that comes between a poll that timed out and the next one
+                # (join_group_async leaves its task behind): without partitions, poll for longer than any rebalance.
+                batches = consumer.poll(200 if consumer.assignment() else 5_000)
             except KafkaConnectionError as error:  # what kafka-python 3 raises while no broker can be reached
                 emit("poll_failed", type(error).__name__)
                 continue
