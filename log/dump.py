@@ -20,7 +20,7 @@ from ottla.log.leader_epoch import LeaderEpochs
 from ottla.log.partition import parse_folder_name
 from ottla.log.producer_state import ENTRY as PRODUCER_ENTRY
 from ottla.log.producer_state import HEADER as SNAPSHOT_HEADER
-from ottla.log.scan import DamagedBatchError, StoredBatch, find_batch_after, scan
+from ottla.log.scan import DamagedBatchError, StoredBatch, find_batch_after, is_zeroed, scan
 from ottla.wire.errors import KafkaError, ProtocolError
 from ottla.wire.hashing import crc32c
 from ottla.wire.records import (
@@ -376,14 +376,6 @@ def stored_batches(
             zeros = is_zeroed(fs, fd, position, end)
             yield Gap(position, end, ZEROS if zeros else damage.reason)
             position = end
-
-
-def is_zeroed(fs: FileSystem, fd: int, start: int, end: int) -> bool:
-    """Is there nothing but zeros, as in a file that was preallocated? Raises OSError."""
-    return all(
-        not fs.pread(fd, min(_CHUNK_BYTES, end - position), position).strip(b"\0")
-        for position in range(start, end, _CHUNK_BYTES)
-    )
 
 
 def marker(fs: FileSystem, fd: int, batch: StoredBatch) -> ControlRecordType:

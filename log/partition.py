@@ -305,7 +305,7 @@ class Partition:
         try:
             self._env.fs.replace_file(f"{self.folder}/{EPOCHS_FILE}", self.epochs.encode(), sync=sync)
         except OSError as error:  # recovery rebuilds it from the batches
-            self._env.warn(f"cannot write {self.folder}/{EPOCHS_FILE}: {error.strerror}")
+            self._env.health.write_failed(f"write {self.folder}/{EPOCHS_FILE}", error)
 
     def materialize(self) -> Segment:
         """Make the folder and the first segment of a log that has none. Raises OSError; KafkaError if it was
@@ -347,7 +347,14 @@ class Partition:
         env = self._env
         segment = Segment(env.pool, self.folder, base_offset, 0, env.clock.wall_ms(), self.config.index_interval_bytes)
         file = segment.handle.open(create=True)
-        env.fs.truncate(file.fd, 0)  # left over from a crash or a failed roll
+        try:
+            env.fs.truncate(file.fd, 0)  # left over from a crash or a failed roll
+            if self.config.preallocate:
+                env.fs.truncate(file.fd, self.config.segment_bytes)
+                segment.is_preallocated = True
+        except OSError:
+            segment.close()
+            raise
         self.segments.append(segment)
         self.active = segment
         self.names_made += 1
@@ -360,6 +367,7 @@ class Partition:
         active = self.active
         assert active is not None
         active.save_indexes(final=True)
+        active.shed()
         self._save_snapshot(sync=False)
         return self._add_segment(self.log_end_offset)
 
@@ -786,6 +794,8 @@ class Partition:
         """Flush, write indexes, snapshot and epochs, give descriptors back. Raises KafkaError KAFKA_STORAGE_ERROR."""
         try:
             if self.dirty and self.segments:
+                if self.active is not None:
+                    self.active.shed()
                 self.flush()
                 for segment in self.segments:
                     segment.save_indexes(final=True, sync=segment is self.active)

@@ -18,7 +18,7 @@ from ottla.log.files import FileHandle
 from ottla.log.leader_epoch import LeaderEpochs
 from ottla.log.partition import EPOCHS_FILE, METADATA_FILE, SEGMENT_SUFFIXES, Environment, Partition
 from ottla.log.producer_state import ProducerState
-from ottla.log.scan import DamagedBatchError, StoredBatch, find_batch_after, scan
+from ottla.log.scan import DamagedBatchError, StoredBatch, find_batch_after, is_zeroed, scan
 from ottla.log.segment import Segment, file_stem
 from ottla.log.txn_index import AbortedTransaction, TransactionIndex
 from ottla.wire.records import CONTROL_BIT
@@ -214,6 +214,12 @@ def _repair(env: Environment, segment: Segment, end_offset: int | None = None, d
         except DamagedBatchError as damage:
             verify = True
             good.append((start, position))
+            if is_zeroed(env.fs, fd, position, segment.size):
+                env.warn(
+                    f"{segment.handle.path}: cut {segment.size - position} bytes behind offset {next_offset - 1} "
+                    f"(nothing but zeros, preallocated or never written)"
+                )
+                break
             resume = find_batch_after(env.fs, fd, position + 1, segment.size, next_offset)
             if resume is None:
                 env.warn(

@@ -128,6 +128,14 @@ def _old_header(chunk: bytes, at: int, position: int, size: int, magic: int) -> 
     return StoredBatch(position, size, offset, offset, -1, magic, chunk[at + 17], max_ms, -1, -1, -1, 0), crc
 
 
+def is_zeroed(fs: FileSystem, fd: int, start: int, end: int) -> bool:
+    """Is there nothing but zeros, as in a file that was preallocated? Raises OSError."""
+    return all(
+        not fs.pread(fd, min(_VERIFY_CHUNK, end - position), position).strip(b"\0")
+        for position in range(start, end, _VERIFY_CHUNK)
+    )
+
+
 def find_batch_after(fs: FileSystem, fd: int, start: int, end: int, min_offset: int) -> int | None:
     """Position of the first whole batch v2 with a right CRC that starts at or after `start`; None if there is none.
 

@@ -62,6 +62,7 @@ class Segment:
         "first_timestamp_ms",
         "handle",
         "index_interval_bytes",
+        "is_preallocated",
         "last_batch",
         "max_timestamp_ms",
         "max_timestamp_offset",
@@ -88,6 +89,7 @@ class Segment:
         self.max_timestamp_offset = base_offset
         self.last_batch: Location | None = None
         self.needs_cut = False  # a failed append may have left bytes behind `size`
+        self.is_preallocated = False  # the file is longer than `size`, with zeros (preallocate=true)
         self._found: Location | None = None
         self._hole: tuple[int, int | None] | None = None  # damage met last: where it begins, where good batches do
         self._offset_index: OffsetIndex | None = None
@@ -318,6 +320,12 @@ class Segment:
             self.needs_cut = False
         except OSError:
             pass
+
+    def shed(self) -> None:
+        """Give back what was preallocated and not used. Raises OSError."""
+        if self.is_preallocated:
+            self._pool.fs.truncate(self.handle.open().fd, self.size)
+            self.is_preallocated = False
 
     def find(self, offset: int) -> Location | None:
         """The batch that holds `offset`, or the first after it; None if the segment ends before. Raises OSError.

@@ -572,7 +572,7 @@ class Store:
         try:
             self._save_offsets(CLEANED_OFFSETS, offsets, sync=False)
         except OSError as error:
-            self._env.warn(f"cannot write {self.path}/{CLEANED_OFFSETS}: {error.strerror or error}")
+            self._env.health.write_failed(f"write {self.path}/{CLEANED_OFFSETS}", error)
 
     @property
     def flushes(self) -> FlushQueue:

@@ -325,3 +325,25 @@ def test_a_crash_between_the_folder_and_its_first_file(lab: Any) -> None:
     assert list(store.existing()) == [("t", 0)]  # so that whoever owns topics can tell whose it is
     store.delete("t", 0)
     assert lab.append(lab.log(store)) == 0
+
+
+def test_a_preallocated_segment_has_its_full_size_while_it_is_written_and_no_more_after(lab: Any) -> None:
+    store = lab.open()
+    log = lab.log(store, segment_bytes="2000000", preallocate="true")
+    for number in range(10):
+        log.append(retry(lab, number), leader_epoch=0)
+    first = files(lab.folder, ".log")[0]
+    assert first.stat().st_size == 2_000_000
+    assert content(lab, log) == list(range(20))
+    log.roll()
+    assert first.stat().st_size == log.segments[0].size
+    log.append(retry(lab, 10), leader_epoch=0)
+
+    crashed = killed(lab)
+    store.close()
+    assert [path.stat().st_size for path in files(lab.folder, ".log")] == [segment.size for segment in log.segments]
+    assert content(lab, lab.log(lab.open())) == list(range(22))
+
+    again = lab.open(crashed).get("t", 0)
+    assert content(lab, again) == list(range(22))
+    assert any("nothing but zeros" in text for text in lab.warnings)
