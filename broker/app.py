@@ -250,8 +250,12 @@ def _announce(options: ServeOptions, path: str, sockets: list[socket.socket], el
     elif host in ("0.0.0.0", "::"):
         host = "localhost"
     bootstrap = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    with suppress(OSError, ValueError):  # nobody reads stdout: clients may come all the same
-        print(ready_line(bootstrap, os.path.abspath(path), __version__, elapsed_ms, options.log_format), flush=True)
+    line = ready_line(bootstrap, os.path.abspath(path), __version__, elapsed_ms, options.log_format)
+    try:
+        print(line, flush=True)
+    except (OSError, ValueError):  # nobody reads stdout: clients may come all the same
+        with suppress(OSError, ValueError):  # what is buffered must not fail the exit, either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _raise_descriptor_limit() -> None:
