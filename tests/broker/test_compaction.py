@@ -262,7 +262,8 @@ async def test_a_gigabyte_of_a_million_keys(launcher: Launcher, capsys: pytest.C
             f"produce + fetch p50/p99/max before {_figures(quiet)}, during {_figures(busy)} ms"
         )
     assert peak_mib <= 128
-    assert _percentile(busy, 0.99) <= max(3 * _percentile(quiet, 0.99), 0.005)
+    # A compaction in this process would cost each request 10 ms (the GIL); less than that is the machine's own noise.
+    assert _percentile(busy, 0.99) <= max(3 * _percentile(quiet, 0.99), 0.010)
 
 
 def _percentile(seconds: list[float], part: float) -> float:
