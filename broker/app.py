@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 # `localhost` is ::1 first for many clients; where a machine lacks one of the two, the other serves.
 LOOPBACK = frozenset(("127.0.0.1", "::1"))
-NONE: frozenset[str] = frozenset()
 
 
 class StopSignals:
@@ -89,7 +88,9 @@ async def serve(options: ServeOptions, *, started_ms: int) -> None:
     # Open before the log is, so that the first Ctrl-C never lands inside an append.
     with StopSignals() as signals:
         _raise_descriptor_limit()
-        sockets = bind(options.listeners, optional=LOOPBACK if {h for h, _ in options.listeners} >= LOOPBACK else NONE)
+        sockets = bind(
+            options.listeners, optional=LOOPBACK if {h for h, _ in options.listeners} >= LOOPBACK else frozenset()
+        )
         try:
             with _data_folder(options) as path:
                 store = _open_store(path, options, clock, ids, log)

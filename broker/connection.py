@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -29,9 +29,13 @@ FIRST_PARTIAL_BYTES = 1 << 16  # memory follows the bytes that came, not the siz
 SENDFILE_FROM_BYTES = 8192  # below this a pread into the reply is cheaper than a system call of its own
 READ_CHUNK_BYTES = 1 << 18  # where there is no sendfile
 
-_MAPPED = "::ffff:"  # an IPv4 peer on a socket that listens on both families
 _MSG_MORE: int = getattr(socket, "MSG_MORE", 0)
 _sendfile = getattr(os, "sendfile", None)
+
+
+def plain_host(address: tuple[Any, ...]) -> str:
+    """The host of a socket address; an IPv4 peer on a socket that listens on both families in its own form."""
+    return str(address[0]).removeprefix("::ffff:")
 
 
 class Connection:
@@ -74,9 +78,9 @@ class Connection:
         self.close_on_idle = False
         self.use_sendfile = server.use_sendfile and _sendfile is not None
         peer, local = sock.getpeername(), sock.getsockname()
-        self.host: str = peer[0].removeprefix(_MAPPED)
+        self.host = plain_host(peer)
         self.port: int = peer[1]
-        self.local_host: str = local[0].removeprefix(_MAPPED)
+        self.local_host = plain_host(local)
         self.local_port: int = local[1]
 
     async def run(self) -> None:

@@ -39,7 +39,6 @@ _LOG_CONFIGS = {
     "segment.bytes": str(1 << 30),
     "max.message.bytes": str(1 << 30),
 }
-MAX_PARTITIONS_PER_REQUEST = 10_000
 PRODUCER_ID_BLOCK = 1000
 
 

@@ -1,9 +1,10 @@
-"""Kafka's rule for topic names, for the command line and for requests alike."""
+"""Kafka's rules for new topics, for the command line and for requests alike: names, and how many partitions."""
 
 from __future__ import annotations
 
 from typing import Final
 
+MAX_PARTITIONS_PER_REQUEST: Final = 10_000
 MAX_NAME_LENGTH: Final = 249  # so that "NAME-PARTITION" is a folder's name everywhere
 _NAME_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 

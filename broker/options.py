@@ -21,14 +21,13 @@ from ottla.broker.config import (
 )
 from ottla.broker.config_types import BadValueError
 from ottla.broker.logs import Log
-from ottla.broker.names import name_fault
+from ottla.broker.names import MAX_PARTITIONS_PER_REQUEST, name_fault
 from ottla.log.config import LogConfig
 from ottla.wire.errors import KafkaError
 
 DEFAULT_PORT: Final = 9092
 DEFAULT_HOSTS: Final = ("127.0.0.1", "::1")  # `localhost` is ::1 first for many clients
 DEFAULT_DATA_DIR: Final = "./ottla-data"
-MAX_PARTITIONS: Final = 10_000  # as CreateTopics allows in one request
 Address = tuple[str, int]
 
 
@@ -391,9 +390,10 @@ def parse_topic(text: str) -> TopicSpec:
         raise UsageError(fault)
     partitions = -1
     if count:
-        if not count.isascii() or not count.isdecimal() or not 1 <= int(count[:9]) <= MAX_PARTITIONS:
+        if not count.isascii() or not count.isdecimal() or not 1 <= int(count[:9]) <= MAX_PARTITIONS_PER_REQUEST:
             raise UsageError(
-                f"{count} is not a number of partitions; give one from 1 to {MAX_PARTITIONS}, as in {name}:3"
+                f"{count} is not a number of partitions; give one from 1 to {MAX_PARTITIONS_PER_REQUEST},"
+                f" as in {name}:3"
             )
         partitions = int(count)
     configs: dict[str, str] = {}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ottla.broker.connection import Connection
+from ottla.broker.connection import Connection, plain_host
 from ottla.broker.errors import StartupError
 from ottla.log.clock import Clock
 
@@ -167,7 +167,7 @@ class Server:
                     sock.close()
                     await self._pause()
                     break
-                self._admit(sock, str(peer[0]).removeprefix("::ffff:"), gate, connections)
+                self._admit(sock, plain_host(peer), gate, connections)
 
     async def _pause(self) -> None:
         """Descriptors are used up: who waits in the backlog is turned away one by one, until some are free again."""

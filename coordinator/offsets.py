@@ -16,12 +16,12 @@ from ottla.wire.errors import ErrorCode
 from ottla.wire.messages.offset_commit import OffsetCommitRequest, OffsetCommitResponse
 from ottla.wire.messages.offset_delete import OffsetDeleteRequest, OffsetDeleteResponse
 from ottla.wire.messages.offset_fetch import OffsetFetchRequest, OffsetFetchResponse
+from ottla.wire.schema import ZERO_UUID
 from ottla.wire.state.consumer_offsets import OffsetCommitValue
 
 TOPIC_IDS_FROM = 10  # OffsetCommit and OffsetFetch name topics by id from here on
 GROUPS_FROM = 8  # OffsetFetch asks for several groups from here on
 _GROUP_ID_NOT_FOUND_FROM = 9
-_ZERO_UUID = bytes(16)
 _MINUTE_MS = 60_000
 
 
@@ -124,7 +124,7 @@ def decide_commit(
     max_metadata = config.offset_metadata_max_bytes
     for topic in request.topics:
         name = topics.name_of(topic.topic_id) if by_id else topic.name
-        topic_id = topic.topic_id if by_id else topics.id_of(topic.name) or _ZERO_UUID
+        topic_id = topic.topic_id if by_id else topics.id_of(topic.name) or ZERO_UUID
         count = topics.partition_count(name) if name is not None else None
         answers: list[OffsetCommitResponse.OffsetCommitResponsePartition] = []
         for partition in topic.partitions:
@@ -192,7 +192,7 @@ def fetch_group(
             topic_id = topics.id_of(name)
             if by_id and topic_id is None:
                 continue  # deleted: it has no id to be named by
-            answer.topics.append(_fetched(name, topic_id or _ZERO_UUID, stored, list(stored), ErrorCode.NONE))
+            answer.topics.append(_fetched(name, topic_id or ZERO_UUID, stored, list(stored), ErrorCode.NONE))
         return answer
     for topic in asked.topics:
         found = topics.name_of(topic.topic_id) if by_id else topic.name
@@ -246,7 +246,7 @@ def single_group_response(
     group_code = ErrorCode(group.error_code)
     if group_code is not ErrorCode.NONE and version < 2:
         group.topics = [
-            _fetched(topic.name, _ZERO_UUID, {}, topic.partition_indexes, group_code) for topic in asked.topics or []
+            _fetched(topic.name, ZERO_UUID, {}, topic.partition_indexes, group_code) for topic in asked.topics or []
         ]
         group_code = ErrorCode.NONE
     response = OffsetFetchResponse(error_code=group_code, topics=[])

@@ -30,7 +30,7 @@ from ottla.log.dump import (
     used_entries,
 )
 from ottla.log.filesystem import FileSystem
-from ottla.log.ids import ZERO_UUID, Ids, uuid_from_text, uuid_text
+from ottla.log.ids import Ids, uuid_from_text, uuid_text
 from ottla.log.leader_epoch import LeaderEpochs
 from ottla.log.lock import LOCK_FILE, FolderLock
 from ottla.log.partition import EPOCHS_FILE, METADATA_FILE, parse_folder_name
@@ -41,6 +41,7 @@ from ottla.log.store import CLEAN_FILE, HIGH_WATERMARKS, LOG_STARTS, META_FILE, 
 from ottla.log.txn_index import AbortedTransaction, TransactionIndex
 from ottla.wire.errors import KafkaError, ProtocolError
 from ottla.wire.records import CONTROL_BIT, TRANSACTIONAL_BIT, ControlRecordType, RecordBatch
+from ottla.wire.schema import ZERO_UUID
 
 METADATA_TOPIC: Final = "__cluster_metadata"
 CLEANED: Final = "cleaner-offset-checkpoint"

@@ -14,9 +14,8 @@ from ottla.log.config import MAX_LONG, LogConfig
 from ottla.log.txn_index import AbortedTransaction
 from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.records import ControlRecordType, RecordBatch, build_batch, entries, rebuild
+from ottla.wire.schema import Buffer
 from ottla.wire.varint import encode_zigzag
-
-Buffer = bytes | bytearray | memoryview
 
 _CELL_BYTES: Final = 24  # 16 of the key's hash, 8 of the offset
 _LOAD: Final = 0.75  # linear probing: 3 looks for a key that is there, 9 for one that is not, when the map is full

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from typing import Generic, Protocol, TypeVar
 
 from ottla.log.txn_index import AbortedTransaction
+from ottla.wire.schema import Buffer
 
 T = TypeVar("T")
-Buffer = bytes | bytearray | memoryview
 
 
 class Done(Generic[T]):

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Final, cast
 
-Buffer = bytes | bytearray | memoryview
+from ottla.wire.schema import Buffer
 
 _BINARY: Final = getattr(os, "O_BINARY", 0)  # Windows opens descriptors in text mode otherwise
 READ_WRITE: Final = os.O_RDWR | _BINARY

@@ -10,8 +10,6 @@ import base64
 import os
 import random
 
-ZERO_UUID = bytes(16)
-
 
 class Ids:
     """Random ids. `seed` None: from the operating system; else reproducible, for tests."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from ottla.log.clock import Clock
 from ottla.log.config import MAX_LONG, LogConfig
-from ottla.log.door import Appended, Buffer, Done, Outcome, Pending, ReadResult, TimestampOffset
+from ottla.log.door import Appended, Done, Outcome, Pending, ReadResult, TimestampOffset
 from ottla.log.files import FilePool, StoredSlice, storage_error
 from ottla.log.filesystem import FileSystem
 from ottla.log.flushing import Extent, FlushJob, FlushQueue
@@ -38,6 +38,7 @@ from ottla.wire.records import (
     RecordBatch,
     stamp,
 )
+from ottla.wire.schema import Buffer
 
 if TYPE_CHECKING:  # imported when there is something to compact
     from ottla.log import cleaner

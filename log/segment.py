@@ -13,13 +13,13 @@ import struct
 from collections.abc import Callable, Iterator
 
 from ottla.log.config import LogConfig
-from ottla.log.door import Buffer
 from ottla.log.files import FileHandle, FilePool
 from ottla.log.filesystem import FileSystem
 from ottla.log.offset_index import OffsetIndex
 from ottla.log.scan import DamagedBatchError, StoredBatch, find_batch_after, scan
 from ottla.log.time_index import TimeIndex
 from ottla.log.txn_index import AbortedTransaction, TransactionIndex
+from ottla.wire.schema import Buffer
 
 _PROBE = struct.Struct(">qi4xb6xi")  # base offset, length, magic, last offset delta
 _PROBE_BYTES = _PROBE.size

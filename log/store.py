@@ -19,10 +19,11 @@ from ottla.log.config import LogConfig
 from ottla.log.files import FilePool, storage_error
 from ottla.log.filesystem import FileSystem
 from ottla.log.flushing import FlushQueue
-from ottla.log.ids import ZERO_UUID, Ids, uuid_from_text, uuid_text
+from ottla.log.ids import Ids, uuid_from_text, uuid_text
 from ottla.log.lock import FolderLock, FolderLockedError, Locker
 from ottla.log.partition import Environment, Partition, folder_name, parse_folder_name
 from ottla.wire.errors import ErrorCode, KafkaError
+from ottla.wire.schema import ZERO_UUID
 
 if TYPE_CHECKING:  # imported when there is something to compact
     from ottla.log.compaction import CleanJob

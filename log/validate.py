@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, NoReturn
 
 from ottla.log.config import MAX_LONG, LogConfig
-from ottla.log.door import Buffer
 from ottla.wire.compression import decompress
 from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.hashing import crc32c
@@ -35,6 +34,7 @@ from ottla.wire.records import (
     stamp_append_time,
     walk,
 )
+from ottla.wire.schema import Buffer
 
 _SHOWN_ERRORS: Final = 3
 _SMALLEST_BATCH: Final = 26  # a message of magic 0 without key and value

@@ -12,8 +12,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from ottla.wire.errors import ErrorCode, KafkaError
-
-Buffer = bytes | bytearray | memoryview
+from ottla.wire.schema import Buffer
 
 
 class Codec(IntEnum):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib.machinery import PathFinder
 from typing import cast
 
-Buffer = bytes | bytearray | memoryview
+from ottla.wire.schema import Buffer
 
 
 def _load_crc32c() -> Callable[[Buffer, int], int]:

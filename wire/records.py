@@ -15,9 +15,8 @@ from typing import NamedTuple
 from ottla.wire.compression import compress, decompress
 from ottla.wire.errors import ErrorCode, KafkaError, ProtocolError
 from ottla.wire.hashing import crc32c
+from ottla.wire.schema import Buffer
 from ottla.wire.varint import decode_unsigned, decode_zigzag, encode_zigzag
-
-Buffer = bytes | bytearray | memoryview
 
 # Offsets of the header fields, in bytes from the start of the batch.
 BASE_OFFSET = 0

@@ -7,8 +7,7 @@ Not here: the inlined copies in the hot loops of `records` and in the compiled c
 from __future__ import annotations
 
 from ottla.wire.errors import ProtocolError
-
-Buffer = bytes | bytearray | memoryview
+from ottla.wire.schema import Buffer
 
 
 def encode_unsigned(value: int) -> bytes:

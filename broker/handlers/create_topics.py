@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ottla.broker.metadata import MAX_PARTITIONS_PER_REQUEST, NewTopic
+from ottla.broker.metadata import NewTopic
+from ottla.broker.names import MAX_PARTITIONS_PER_REQUEST
 from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.messages.create_topics import CreateTopicsRequest, CreateTopicsResponse
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.messages.delete_topics import DeleteTopicsRequest, DeleteTopicsResponse
+from ottla.wire.schema import ZERO_UUID
 
 if TYPE_CHECKING:
     from ottla.broker.broker import Broker
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 State = DeleteTopicsRequest.DeleteTopicState
 Result = DeleteTopicsResponse.DeletableTopicResult
-ZERO_UUID = bytes(16)
 
 
 def handle(broker: Broker, context: Context, request: DeleteTopicsRequest) -> DeleteTopicsResponse:

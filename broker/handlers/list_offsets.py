@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ottla.broker.cluster import Partition
     from ottla.broker.dispatch import Context
 
-PartitionRequest = ListOffsetsRequest.ListOffsetsPartition
 TopicResponse = ListOffsetsResponse.ListOffsetsTopicResponse
 PartitionResponse = ListOffsetsResponse.ListOffsetsPartitionResponse
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ottla.broker.names import name_fault
 from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.messages.metadata import MetadataRequest, MetadataResponse
+from ottla.wire.schema import ZERO_UUID
 
 if TYPE_CHECKING:
     from ottla.broker.broker import Broker
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 TopicResponse = MetadataResponse.MetadataResponseTopic
 PartitionResponse = MetadataResponse.MetadataResponsePartition
 
-ZERO_UUID = bytes(16)
 # Bit sets of what an unauthenticated client may do without an authorizer (1 << operation code).
 TOPIC_OPERATIONS = 3576
 CLUSTER_OPERATIONS = 8096

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ottla.broker.dispatch import CloseConnection
 from ottla.broker.waiting import Parked, all_settled
-from ottla.log.door import Appended, Buffer, Pending
+from ottla.log.door import Appended, Pending
 from ottla.log.validate import refuse_shape
 from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.messages.produce import ProduceRequest, ProduceResponse
@@ -25,6 +25,7 @@ from ottla.wire.records import (
     LOG_OVERHEAD,
     TRANSACTIONAL_BIT,
 )
+from ottla.wire.schema import Buffer
 
 if TYPE_CHECKING:
     from ottla.broker.broker import Broker
