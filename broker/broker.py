@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from ottla.broker.cluster import Cluster, Node, Partition, Topic
 from ottla.broker.dispatch import Gate
 from ottla.broker.fetch_sessions import FetchSessions
-from ottla.broker.group_log import OFFSETS_TOPIC, GroupLog
 from ottla.broker.housekeeping import Housekeeping
 from ottla.broker.logs import Log
 from ottla.broker.metadata import Metadata
+from ottla.broker.state_log import OFFSETS_TOPIC, StateLog
 from ottla.coordinator.timers import Timers
 from ottla.log.clock import Clock
 from ottla.log.ids import Ids
@@ -22,7 +22,7 @@ from ottla.wire.errors import ErrorCode, KafkaError
 
 if TYPE_CHECKING:
     from ottla.broker.config import BrokerConfig
-    from ottla.coordinator.groups import GroupCoordinator
+    from ottla.coordinator.group.coordinator import GroupCoordinator
 
 
 class Broker:
@@ -39,7 +39,7 @@ class Broker:
         self.metadata = Metadata(self.cluster, store, config, clock=clock, ids=ids)
         self.fetch_sessions = FetchSessions(config.max_incremental_fetch_session_cache_slots, clock=clock, ids=ids)
         self._ids = ids
-        self._group_log = GroupLog(self.cluster, self.metadata, clock, log)
+        self._group_log = StateLog(OFFSETS_TOPIC, self.cluster, self.metadata, clock, log)
         self._groups: GroupCoordinator | None = None
         self.housekeeping = Housekeeping(self.timers, store, config, log)
         self.stopping = False  # nobody is to wait any more
@@ -54,7 +54,7 @@ class Broker:
         if self._groups is not None and partitions not in (None, self._groups.partitions):
             self._drop_groups()  # a client made the topic, with a number of its own; until then no group could be kept
         if self._groups is None:
-            from ottla.coordinator.groups import GroupCoordinator
+            from ottla.coordinator.group.coordinator import GroupCoordinator
 
             config = self.config
             groups = GroupCoordinator(

@@ -19,7 +19,7 @@ from ottla.broker.config_types import (
     parse,
     to_text,
 )
-from ottla.coordinator.config import GroupConfig
+from ottla.coordinator.group.config import GroupConfig
 from ottla.wire.errors import ErrorCode, KafkaError
 
 if TYPE_CHECKING:

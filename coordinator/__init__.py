@@ -1,1 +1,1 @@
-"""Group coordinator: pure state machines over records, timers and a clock. No I/O, no sockets, no trio in here."""
+"""Coordinators of groups and of transactions: pure state machines over records, timers and a clock. No I/O, no trio."""

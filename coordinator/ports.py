@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from ottla.log.door import Appended, Outcome
 
-Append = Callable[[int, list[tuple[bytes, bytes | None]]], Outcome[Appended]]
-"""Write (key, value or None) records as one batch to a partition of `__consumer_offsets`; raises KafkaError."""
+ProducerIdentity = tuple[int, int]
+"""(producer id, producer epoch)."""
+
+Record = tuple[bytes, bytes | None]
+"""(key, value); None deletes."""
+
+
+class Append(Protocol):
+    """Write records as one batch to a partition of the coordinator's topic; with a `producer`, as part of its
+    transaction. Raises KafkaError."""
+
+    def __call__(
+        self, partition: int, records: list[Record], producer: ProducerIdentity | None = None, /
+    ) -> Outcome[Appended]: ...
 
 
 class RequestContext(Protocol):

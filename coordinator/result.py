@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeAlias, TypeVar
 
-from ottla.coordinator.records import StateRecord
+from ottla.coordinator.ports import ProducerIdentity
+from ottla.coordinator.state_record import StateRecord
 from ottla.log.door import Pending
 from ottla.wire.errors import ErrorCode
 
@@ -21,7 +22,7 @@ Answer: TypeAlias = T | Pending[T]
 class Result(Generic[T]):
     """Records to write as one batch, in order, and what to do then."""
 
-    __slots__ = ("answer", "records", "refused", "settled")
+    __slots__ = ("answer", "producer", "records", "refused", "settled")
 
     def __init__(
         self,
@@ -30,6 +31,7 @@ class Result(Generic[T]):
         *,
         refused: Callable[[ErrorCode], T] | None = None,
         settled: Callable[[ErrorCode], None] | None = None,
+        producer: ProducerIdentity | None = None,
     ) -> None:
         self.answer = answer
         self.records = records or []
@@ -37,6 +39,8 @@ class Result(Generic[T]):
         self.refused = refused
         # Soft effects that wait for the write, called with NONE or the log's error before anything is answered.
         self.settled = settled
+        # The records belong to a transaction: they count once its marker commits them.
+        self.producer = producer
 
 
 # What a failed append means to those who wait for it.

@@ -1,1 +1,1 @@
-"""Kinds of groups. Today the classic protocol; the consumer (KIP-848), share and streams groups get a module each."""
+"""Groups: classic, consumer (KIP-848), and the offsets they commit."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum, auto
 
-from ottla.coordinator.records import parse_subscription
+from ottla.coordinator.group.records import parse_subscription
 from ottla.coordinator.timers import Deadline, TimerHandle
 from ottla.log.door import Pending
 from ottla.wire.errors import ErrorCode, ProtocolError

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from ottla.coordinator.config import GroupConfig
 from ottla.coordinator.group.classic import (
     HEARTBEAT_ANSWERS,
     ClassicGroup,
@@ -19,10 +18,12 @@ from ottla.coordinator.group.classic import (
     Protocols,
     Trigger,
 )
+from ottla.coordinator.group.config import GroupConfig
+from ottla.coordinator.group.records import empty_group_record, group_record
+from ottla.coordinator.group.shard import GroupShard
 from ottla.coordinator.ports import Events, RequestContext
-from ottla.coordinator.records import StateRecord, empty_group_record, group_record
 from ottla.coordinator.result import Answer, Result, group_write_error, unpark
-from ottla.coordinator.shard import Shard
+from ottla.coordinator.state_record import StateRecord
 from ottla.coordinator.timers import Deadline, Timers
 from ottla.log.clock import Clock
 from ottla.log.door import Pending
@@ -64,7 +65,7 @@ class ClassicMembership:
     __slots__ = ("_clock", "_config", "_events", "_flushing", "_ids", "_outbox", "_shard", "_timers")
 
     def __init__(
-        self, shard: Shard, *, clock: Clock, ids: Ids, timers: Timers, config: GroupConfig, events: Events
+        self, shard: GroupShard, *, clock: Clock, ids: Ids, timers: Timers, config: GroupConfig, events: Events
     ) -> None:
         self._shard = shard
         self._clock = clock

@@ -287,7 +287,7 @@ async def test_what_others_wrote_among_the_offsets_does_not_stop_a_start(launche
     running = await launcher.start()
     async with await running.client() as client:
         assert await committed(client, "g", "t") == 7
-    assert ("group records not understood" in running.log_text) != readable
+    assert ("coordinator records not understood" in running.log_text) != readable
 
 
 # ── what runs beside the requests ───────────────────────────────────────────────────────────────────────────────────

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from ottla.coordinator.config import GroupConfig
-from ottla.coordinator.groups import GroupCoordinator
+from ottla.coordinator.group.config import GroupConfig
+from ottla.coordinator.group.coordinator import GroupCoordinator
+from ottla.coordinator.ports import ProducerIdentity
 from ottla.coordinator.timers import Timers
 from ottla.log.clock import ManualClock
 from ottla.log.door import Appended, Done, Outcome, Pending
@@ -98,7 +99,9 @@ class World:
             events=self.told,
         )
 
-    def _append(self, partition: int, records: list[tuple[bytes, bytes | None]]) -> Outcome[Appended]:
+    def _append(
+        self, partition: int, records: list[tuple[bytes, bytes | None]], producer: ProducerIdentity | None = None
+    ) -> Outcome[Appended]:
         if self.fail is not None:
             raise self.fail
         offset = len(self.log)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from ottla.coordinator.records import decode_record
+from ottla.coordinator.group.records import decode_record
 from ottla.wire.apis import API, ApiKey
 from ottla.wire.schema import Message, Struct
 

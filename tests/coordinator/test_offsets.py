@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ottla.coordinator.records import decode_record
+from ottla.coordinator.group.records import decode_record
 from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.messages.offset_fetch import OffsetFetchRequest
 

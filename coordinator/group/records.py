@@ -1,12 +1,13 @@
-"""The records of `__consumer_offsets` that this coordinator writes and replays, as message objects and as bytes.
+"""The records of `__consumer_offsets` that this coordinator writes and replays, and how they are read.
 
-Key = int16 type + struct, value = int16 version + struct, no value deletes. Deciding what to write is done elsewhere.
+Deciding what to write is done elsewhere.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ottla.coordinator.state_record import StateRecord, int16
 from ottla.wire.errors import ProtocolError
 from ottla.wire.state.consumer_offsets import (
     GroupMetadataKey,
@@ -27,50 +28,23 @@ _OFFSET_COMMIT_VERSION = 4
 _OFFSET_COMMIT_EXPIRING_VERSION = 1  # the one version with a timestamp of expiry
 _SUBSCRIPTION_MAX_VERSION = ConsumerProtocolSubscription.VALID[1]
 
-Key = OffsetCommitKey | GroupMetadataKey
-Value = OffsetCommitValue | GroupMetadataValue
-
-
-class StateRecord:
-    """One record: a key, and a value with the version to write it in; no value is a tombstone."""
-
-    __slots__ = ("key", "value", "version")
-
-    def __init__(self, key: Key, value: Value | None = None, version: int = 0) -> None:
-        self.key = key
-        self.value = value
-        self.version = version
-
-    def encode(self) -> tuple[bytes, bytes | None]:
-        """(key bytes, value bytes or None)."""
-        key = (self.key.KEY or 0).to_bytes(2, "big") + self.key.encode(0)
-        if self.value is None:
-            return key, None
-        return key, self.version.to_bytes(2, "big") + self.value.encode(self.version)
-
 
 def decode_record(key: bytes, value: bytes | None) -> StateRecord | None:
     """The record, None if it is of a type that this coordinator does not keep. Raises ProtocolError."""
-    record_type = _int16(key)
+    record_type = int16(key)
     if record_type in _OFFSET_COMMIT_TYPES:
         commit_key = OffsetCommitKey.decode(key, 0, 2)
         if value is None:
             return StateRecord(commit_key)
-        version = _int16(value)
+        version = int16(value)
         return StateRecord(commit_key, OffsetCommitValue.decode(value, version, 2), version)
     if record_type == GroupMetadataKey.KEY:
         group_key = GroupMetadataKey.decode(key, 0, 2)
         if value is None:
             return StateRecord(group_key)
-        version = _int16(value)
+        version = int16(value)
         return StateRecord(group_key, GroupMetadataValue.decode(value, version, 2), version)
     return None
-
-
-def _int16(data: bytes) -> int:
-    if len(data) < 2:
-        raise ProtocolError("a record of the offsets topic begins with two bytes of type or version")
-    return int.from_bytes(data[:2], "big", signed=True)
 
 
 def commit_record(
@@ -150,7 +124,7 @@ def group_tombstone(group_id: str) -> StateRecord:
 
 def parse_subscription(metadata: bytes) -> ConsumerProtocolSubscription:
     """A consumer's metadata; newer versions than known are read as the newest known. Raises ProtocolError."""
-    version = _int16(metadata)
+    version = int16(metadata)
     if version < 0:
         raise ProtocolError("a subscription of a negative version")
     return ConsumerProtocolSubscription.decode(metadata, min(version, _SUBSCRIPTION_MAX_VERSION), 2)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ottla.coordinator.config import GroupConfig
 from ottla.coordinator.group.classic import CONSUMER_PROTOCOL_TYPE, ClassicGroup, GroupState
+from ottla.coordinator.group.config import GroupConfig
+from ottla.coordinator.group.records import commit_record, commit_tombstone, group_tombstone
 from ottla.coordinator.ports import TopicLookup
-from ottla.coordinator.records import StateRecord, commit_record, commit_tombstone, group_tombstone
 from ottla.coordinator.result import Result, commit_write_error, group_write_error
+from ottla.coordinator.state_record import StateRecord
 from ottla.wire.errors import ErrorCode
 from ottla.wire.messages.offset_commit import OffsetCommitRequest, OffsetCommitResponse
 from ottla.wire.messages.offset_delete import OffsetDeleteRequest, OffsetDeleteResponse

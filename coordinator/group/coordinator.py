@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from ottla.coordinator import admin, offsets
-from ottla.coordinator.config import GroupConfig
+from ottla.coordinator.group import admin, offsets
 from ottla.coordinator.group.classic import ClassicGroup
+from ottla.coordinator.group.config import GroupConfig
 from ottla.coordinator.group.membership import ClassicMembership, join_error, leave_error, sync_error
-from ottla.coordinator.ports import Append, Events, NoEvents, RequestContext, TopicLookup
-from ottla.coordinator.records import StateRecord, commit_tombstone
+from ottla.coordinator.group.records import commit_tombstone
+from ottla.coordinator.group.shard import GroupShard
+from ottla.coordinator.ports import Append, Events, NoEvents, ProducerIdentity, RequestContext, TopicLookup
 from ottla.coordinator.result import Answer, Result, group_write_error
-from ottla.coordinator.shard import Shard
+from ottla.coordinator.state_record import StateRecord
 from ottla.coordinator.timers import TimerHandle, Timers
 from ottla.log.clock import Clock
 from ottla.log.door import Pending
@@ -61,10 +62,10 @@ class GroupCoordinator:
         self._config = config
         self._topics = topics
         self._events = events if events is not None else NoEvents()
-        self._shards: list[Shard] = []
+        self._shards: list[GroupShard] = []
         self._memberships: list[ClassicMembership] = []
         for partition in range(partitions):
-            shard = Shard(partition, append=append, clock=clock, events=self._events)
+            shard = GroupShard(partition, append=append, clock=clock, events=self._events)
             membership = ClassicMembership(
                 shard, clock=clock, ids=ids, timers=timers, config=config, events=self._events
             )
@@ -86,11 +87,14 @@ class GroupCoordinator:
         """The partition of `__consumer_offsets` that holds a group."""
         return partition_for_group(group_id, len(self._shards))
 
-    def replay(self, partition: int, key: bytes, value: bytes | None) -> None:
+    def replay(self, partition: int, key: bytes, value: bytes | None, producer: ProducerIdentity | None = None) -> None:
         """Apply a stored record at start-up, in log order. Unknown kinds are skipped and counted in `stats`."""
         self._replayed += 1
-        if not self._shards[partition].replay(key, value):
+        if not self._shards[partition].replay(key, value, producer):
             self._not_understood += 1
+
+    def replay_marker(self, partition: int, producer: ProducerIdentity, commit: bool) -> None:
+        """The transaction of `producer` ended in this partition: its pending offsets count now, or never."""
 
     def loaded(self) -> None:
         """All is replayed: groups go on where they were, sessions and housekeeping start."""
@@ -257,7 +261,7 @@ class GroupCoordinator:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _shard(self, group_id: str) -> Shard:
+    def _shard(self, group_id: str) -> GroupShard:
         return self._shards[self.partition_for(group_id)]
 
     def _membership(self, group_id: str) -> ClassicMembership:
@@ -288,7 +292,7 @@ class GroupCoordinator:
             )
         )
 
-    def _write(self, shard: Shard, batches: list[list[StateRecord]]) -> ErrorCode:
+    def _write(self, shard: GroupShard, batches: list[list[StateRecord]]) -> ErrorCode:
         """Write records that nobody waits for, up to the first batch that cannot be written."""
         failure = ErrorCode.NONE
 

@@ -1,0 +1,112 @@
+"""Between a coordinator and the log: its records go to its internal topic and come back at start.
+
+What the records mean is the coordinator's business; no logic of groups or transactions lives here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from ottla.broker.reading import read_batches
+from ottla.log.clock import Clock
+from ottla.log.door import Appended, Done, Outcome
+from ottla.wire.errors import ErrorCode, KafkaError, ProtocolError
+from ottla.wire.records import ControlRecordType, Record, RecordBatch, build_batch
+
+if TYPE_CHECKING:
+    from ottla.broker.cluster import Cluster, Partition
+    from ottla.broker.logs import Log
+    from ottla.broker.metadata import Metadata
+    from ottla.coordinator.ports import ProducerIdentity
+    from ottla.coordinator.ports import Record as KeyValue
+
+OFFSETS_TOPIC = "__consumer_offsets"
+TRANSACTIONS_TOPIC = "__transaction_state"
+MAX_UNPACKED_BYTES = 100 << 20  # of one batch
+
+
+class Replayer(Protocol):
+    """A coordinator that begins again from what it wrote."""
+
+    def replay(
+        self, partition: int, key: bytes, value: bytes | None, producer: ProducerIdentity | None = None, /
+    ) -> None:
+        """One stored record, in log order; `producer` if it is part of a transaction."""
+
+    def replay_marker(self, partition: int, producer: ProducerIdentity, commit: bool, /) -> None:
+        """The transaction of `producer` ended here."""
+
+    def loaded(self) -> None:
+        """That was all."""
+
+
+class StateLog:
+    """Appends and replays the records of one internal topic."""
+
+    __slots__ = ("_clock", "_cluster", "_log", "_metadata", "_topic")
+
+    def __init__(self, topic: str, cluster: Cluster, metadata: Metadata, clock: Clock, log: Log) -> None:
+        self._topic = topic
+        self._cluster = cluster
+        self._metadata = metadata
+        self._clock = clock
+        self._log = log
+
+    def append(
+        self, partition: int, records: list[KeyValue], producer: ProducerIdentity | None = None
+    ) -> Outcome[Appended]:
+        """Write (key, value) records as one batch, transactional if there is a `producer`. Raises KafkaError."""
+        topic = self._metadata.internal_topic(self._topic)
+        target = topic.partition(partition)
+        if target is None:
+            raise KafkaError(ErrorCode.NOT_COORDINATOR)
+        now_ms = self._clock.wall_ms()
+        kept = [Record(at, now_ms, key, value) for at, (key, value) in enumerate(records)]
+        # Kafka's coordinators write with base sequence 0, also without a producer id.
+        if producer is None:
+            batch = build_batch(kept, base_sequence=0)
+        else:
+            producer_id, epoch = producer
+            batch = build_batch(
+                kept, producer_id=producer_id, producer_epoch=epoch, base_sequence=0, transactional=True
+            )
+        outcome = target.log.append(batch, leader_epoch=target.leader_epoch, from_client=False)
+        if isinstance(outcome, Done):
+            target.grew()
+        else:
+            outcome.then(lambda _: target.grew())
+        return outcome
+
+    def load(self, coordinator: Replayer) -> None:
+        """Replay every partition of the topic, then let the coordinator begin."""
+        topic = self._cluster.topics.get(self._topic)
+        if topic is not None:
+            for partition in topic.partitions:
+                for batch in read_batches(partition.log):
+                    self._replay(coordinator, partition, batch)
+        coordinator.loaded()
+
+    def _replay(self, coordinator: Replayer, partition: Partition, batch: RecordBatch) -> None:
+        """Ours can always be read. But Kafka may have compressed its own, and admin clients may write to the topic what
+        they like: what cannot be read is a warning.
+        """
+        producer = (batch.producer_id, batch.producer_epoch) if batch.is_transactional else None
+        try:
+            if batch.is_control:
+                kind, _ = batch.control_record()
+                if producer is not None and kind in (ControlRecordType.ABORT, ControlRecordType.COMMIT):
+                    coordinator.replay_marker(partition.index, producer, kind == ControlRecordType.COMMIT)
+                return
+            records = [(record.key, record.value) for record in batch.records(MAX_UNPACKED_BYTES)]
+        except (KafkaError, ProtocolError) as error:
+            self._log.warning(
+                "coordinator records not understood",
+                topic=self._topic,
+                partition=partition.index,
+                offset=batch.base_offset,
+                reason=str(error),
+            )
+            return
+        for key, value in records:
+            if key is not None:
+                coordinator.replay(partition.index, key, value, producer)
