@@ -124,6 +124,7 @@ class BrokerConfig:
     max_connections_per_ip = _int(_MAX_INT)
     fetch_max_bytes = _int("57671680")
     max_incremental_fetch_session_cache_slots = _int("1000")
+    max_request_partition_size_limit = _int("2000")
 
     # topics
     auto_create_topics_enable = _bool("true")

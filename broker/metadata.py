@@ -146,8 +146,12 @@ class Metadata:
             replication_factor if replication_factor > 0 else min(self._config.default_replication_factor, len(nodes))
         )
         count = partitions if partitions > 0 else self._config.num_partitions
-        spread = [[nodes[(p + r) % len(nodes)] for r in range(factor)] for p in range(count)]
-        return NewTopic(name, self._ids.uuid(), spread, wanted)
+        return NewTopic(name, self._ids.uuid(), self._spread(range(count), factor), wanted)
+
+    def _spread(self, partitions: range, factor: int) -> list[list[int]]:
+        """The replicas of each partition, the leader first; leaders take turns."""
+        nodes = sorted(self._cluster.nodes)
+        return [[nodes[(p + r) % len(nodes)] for r in range(factor)] for p in partitions]
 
     def _checked_assignments(
         self, assignments: list[tuple[int, list[int]]], partitions: int, replication_factor: int
@@ -164,14 +168,45 @@ class Metadata:
         for index, replicas in enumerate(spread):
             if replicas is None:
                 raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"partition {index} has no assignment")
-            if not replicas or len(set(replicas)) != len(replicas):
-                raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"partition {index}: empty or repeated replicas")
-            if not self._cluster.nodes.keys() >= set(replicas):
-                raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"partition {index} names an unknown broker")
-            if len(replicas) != len(spread[0] or ()):
-                raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, "partitions differ in their number of replicas")
+            self._check_replicas(index, replicas, len(spread[0] or ()))
             checked.append(replicas)
         return checked
+
+    def _check_replicas(self, index: int, replicas: list[int], factor: int) -> None:
+        """Raises KafkaError INVALID_REPLICA_ASSIGNMENT."""
+        if not replicas or len(set(replicas)) != len(replicas):
+            raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"partition {index}: empty or repeated replicas")
+        if not self._cluster.nodes.keys() >= set(replicas):
+            raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"partition {index} names an unknown broker")
+        if len(replicas) != factor:
+            raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, "partitions differ in their number of replicas")
+
+    def plan_partitions(self, topic: Topic, count: int, assignments: list[list[int]] | None) -> list[list[int]]:
+        """All checks of CreatePartitions for one topic that shall have `count` partitions, in Kafka's order: the
+        replicas of each new partition, the leader first. Raises KafkaError."""
+        now = len(topic.partitions)
+        if count < now:
+            raise KafkaError(
+                ErrorCode.INVALID_PARTITIONS, f"topic {topic.name!r} has {now} partitions; none can be taken away"
+            )
+        if count == now:
+            raise KafkaError(ErrorCode.INVALID_PARTITIONS, f"topic {topic.name!r} already has {now} partitions")
+        factor = len(topic.partitions[0].replicas)
+        added = range(now, count)
+        if assignments is None:
+            return self._spread(added, min(factor, len(self._cluster.nodes)))
+        if len(assignments) != len(added):
+            raise KafkaError(
+                ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+                f"{len(added)} partitions are added, {len(assignments)} assignments are given",
+            )
+        for index, replicas in zip(added, assignments, strict=True):
+            self._check_replicas(index, replicas, factor)
+        return assignments
+
+    def add_partitions(self, topic: Topic, spread: list[list[int]]) -> None:
+        """Add what was planned. Raises KafkaError KAFKA_STORAGE_ERROR."""
+        self._commit(_partition_records(topic.id, len(topic.partitions), spread))
 
     def create_topic(self, plan: NewTopic) -> Topic:
         """Create what was planned. Raises KafkaError KAFKA_STORAGE_ERROR."""
@@ -180,18 +215,7 @@ class Metadata:
             ConfigRecord(resource_type=TOPIC_RESOURCE, resource_name=plan.name, name=key, value=value)
             for key, value in plan.overrides.items()
         ]
-        records += [
-            PartitionRecord(
-                partition_id=index,
-                topic_id=plan.id,
-                replicas=replicas,
-                isr=replicas,
-                leader=replicas[0],
-                leader_epoch=0,
-                partition_epoch=0,
-            )
-            for index, replicas in enumerate(plan.assignments)
-        ]
+        records += _partition_records(plan.id, 0, plan.assignments)
         self._commit(records)
         return self._cluster.topics[plan.name]
 
@@ -232,3 +256,19 @@ class Metadata:
         given = self._producer_ids[0]
         self._producer_ids = self._producer_ids[1:]
         return given
+
+
+def _partition_records(topic_id: bytes, first: int, spread: list[list[int]]) -> list[Message]:
+    """New partitions from index `first` on, all replicas in sync."""
+    return [
+        PartitionRecord(
+            partition_id=index,
+            topic_id=topic_id,
+            replicas=replicas,
+            isr=replicas,
+            leader=replicas[0],
+            leader_epoch=0,
+            partition_epoch=0,
+        )
+        for index, replicas in enumerate(spread, first)
+    ]

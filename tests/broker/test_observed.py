@@ -40,12 +40,10 @@ _ADMIN = "topics and configs are changed by create and delete alone"
 _ONE_NODE = "one node, one folder: nothing to elect, move or describe"
 _OPEN = "no authentication, no authorizer, no quotas"
 NOT_SERVED = {
-    "DescribeTopicPartitions": "clients fall back on Metadata",
     "DescribeProducers": "for operators",
     "IncrementalAlterConfigs": _ADMIN,
     "AlterConfigs": _ADMIN,
     "ListConfigResources": _ADMIN,
-    "CreatePartitions": _ADMIN,
     "DescribeLogDirs": _ONE_NODE,
     "ElectLeaders": _ONE_NODE,
     "ListPartitionReassignments": _ONE_NODE,

@@ -13,6 +13,7 @@ from ottla.broker.handlers import handlers
 from ottla.wire.apis import API, ApiKey
 from ottla.wire.errors import ErrorCode
 from ottla.wire.messages.api_versions import ApiVersionsRequest
+from ottla.wire.messages.create_partitions import CreatePartitionsRequest
 from ottla.wire.messages.create_topics import CreateTopicsRequest
 from ottla.wire.messages.delete_groups import DeleteGroupsRequest
 from ottla.wire.messages.delete_records import DeleteRecordsRequest
@@ -20,6 +21,7 @@ from ottla.wire.messages.delete_topics import DeleteTopicsRequest
 from ottla.wire.messages.describe_cluster import DescribeClusterRequest
 from ottla.wire.messages.describe_configs import DescribeConfigsRequest
 from ottla.wire.messages.describe_groups import DescribeGroupsRequest
+from ottla.wire.messages.describe_topic_partitions import DescribeTopicPartitionsRequest
 from ottla.wire.messages.find_coordinator import FindCoordinatorRequest
 from ottla.wire.messages.heartbeat import HeartbeatRequest
 from ottla.wire.messages.init_producer_id import InitProducerIdRequest
@@ -124,6 +126,11 @@ def request_for(key: int, version: int, topic_id: bytes) -> Message:
             if version >= 6:
                 return DeleteTopicsRequest(topics=[DeleteTopicsRequest.DeleteTopicState(name="t")])
             return DeleteTopicsRequest(topic_names=["t"])
+        case ApiKey.CREATE_PARTITIONS:
+            more = CreatePartitionsRequest.CreatePartitionsTopic(name="t", count=20, assignments=None)
+            return CreatePartitionsRequest(topics=[more], validate_only=True)
+        case ApiKey.DESCRIBE_TOPIC_PARTITIONS:
+            return DescribeTopicPartitionsRequest(topics=[DescribeTopicPartitionsRequest.TopicRequest(name="t")])
         case ApiKey.DELETE_RECORDS:
             low = DeleteRecordsRequest.DeleteRecordsPartition(partition_index=0, offset=0)
             return DeleteRecordsRequest(
