@@ -22,6 +22,7 @@ from ottla.broker.broker import Broker
 from ottla.broker.clockwork import drive
 from ottla.broker.cluster import Node
 from ottla.broker.errors import StartupError
+from ottla.broker.features import finalized
 from ottla.broker.logs import Log, ready_line
 from ottla.broker.server import GRACE_S, Server, ServerLimits, bind
 from ottla.log.clock import Clock, SystemClock
@@ -112,6 +113,12 @@ async def run(
 
     Two nurseries: listeners and timers end first, then connections send their last answers within GRACE_S.
     """
+
+    def set_limits() -> None:
+        server.set_limits(limits_of(broker.config))
+
+    broker.configs.on_change.append(set_limits)
+    set_limits()  # some may have been set before the last stop
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as serving:
             serving.start_soon(drive, broker.timers, broker.clock, broker.log)
@@ -143,6 +150,7 @@ async def _serve_until_signal(
         with suppress(OSError):  # one that a killed broker left says nothing of this one
             os.unlink(options.port_file)
     broker.load()
+    _set_features(broker, options)
     _create_topics(broker, options)
     if signals.came:  # nobody is told that it is ready
         return
@@ -219,6 +227,15 @@ def _open_store(path: str, options: ServeOptions, clock: Clock, ids: Ids, log: L
         )
     except StoreError as error:
         raise StartupError(str(error)) from None
+
+
+def _set_features(broker: Broker, options: ServeOptions) -> None:
+    """The levels of --feature; they stay when the flag is gone."""
+    now = finalized(broker.cluster)
+    try:
+        broker.metadata.set_features({name: level for name, level in options.features.items() if now[name] != level})
+    except KafkaError as error:
+        raise StartupError(f"--feature: {error.message or error.code.name}") from None
 
 
 def _create_topics(broker: Broker, options: ServeOptions) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ottla.broker.cluster import Cluster, Node, Partition, Topic
+from ottla.broker.coordinators import OnDemand
 from ottla.broker.dispatch import Gate
+from ottla.broker.dynamic_configs import DynamicConfigs
 from ottla.broker.fetch_sessions import FetchSessions
 from ottla.broker.housekeeping import Housekeeping
 from ottla.broker.logs import Log
 from ottla.broker.metadata import Metadata
-from ottla.broker.state_log import OFFSETS_TOPIC, StateLog
+from ottla.broker.state_log import OFFSETS_TOPIC, TRANSACTIONS_TOPIC, StateLog
 from ottla.coordinator.timers import Timers
 from ottla.log.clock import Clock
 from ottla.log.ids import Ids
@@ -22,7 +24,9 @@ from ottla.wire.errors import ErrorCode, KafkaError
 
 if TYPE_CHECKING:
     from ottla.broker.config import BrokerConfig
+    from ottla.broker.throttling import Throttle
     from ottla.coordinator.group.coordinator import GroupCoordinator
+    from ottla.coordinator.transaction.coordinator import TransactionCoordinator
 
 
 class Broker:
@@ -37,11 +41,21 @@ class Broker:
         self.timers = Timers(clock)
         self.cluster = Cluster([node], store)
         self.metadata = Metadata(self.cluster, store, config, clock=clock, ids=ids)
+        self.configs = DynamicConfigs(node.id, self.cluster, config, store, self.metadata, log)
         self.fetch_sessions = FetchSessions(config.max_incremental_fetch_session_cache_slots, clock=clock, ids=ids)
         self._ids = ids
         self._group_log = StateLog(OFFSETS_TOPIC, self.cluster, self.metadata, clock, log)
-        self._groups: GroupCoordinator | None = None
+        self._groups = OnDemand(self._group_log, self.cluster, config.offsets_topic_num_partitions, self._make_groups)
+        self._transaction_log = StateLog(TRANSACTIONS_TOPIC, self.cluster, self.metadata, clock, log)
+        self._transactions = OnDemand(
+            self._transaction_log,
+            self.cluster,
+            config.transaction_state_log_num_partitions,
+            self._make_transactions,
+        )
         self.housekeeping = Housekeeping(self.timers, store, config, log)
+        self.throttle: Throttle | None = None
+        self.configs.on_change.append(self.housekeeping.settings_changed)
         self.stopping = False  # nobody is to wait any more
         self.gate = Gate(self)
 
@@ -50,49 +64,63 @@ class Broker:
         """The group coordinator, made (and imported) when the first group is there: 60 ms that many starts do
         without.
         """
-        partitions = self.cluster.partition_count(OFFSETS_TOPIC)
-        if self._groups is not None and partitions not in (None, self._groups.partitions):
-            self._drop_groups()  # a client made the topic, with a number of its own; until then no group could be kept
-        if self._groups is None:
-            from ottla.coordinator.group.coordinator import GroupCoordinator
+        return self._groups.get()
 
-            config = self.config
-            groups = GroupCoordinator(
-                clock=self.clock,
-                ids=self._ids,
-                timers=self.timers,
-                config=config.group_config(),
-                partitions=partitions or config.offsets_topic_num_partitions,
-                append=self._group_log.append,
-                topics=self.cluster,
-                events=self.log,
-            )
-            self._group_log.load(groups)  # one that could not be loaded must not answer
-            if self.stopping:
-                groups.shutdown()
-            self._groups = groups
-        return self._groups
+    def _make_groups(self, partitions: int) -> GroupCoordinator:
+        from ottla.coordinator.group.coordinator import GroupCoordinator
 
-    def _drop_groups(self) -> None:
-        """Begin anew with what the log holds, at the next use."""
-        if self._groups is not None:
-            self._groups.shutdown()
-            self._groups = None
+        return GroupCoordinator(
+            clock=self.clock,
+            ids=self._ids,
+            timers=self.timers,
+            config=self.configs.group_config,
+            configs=self.configs,
+            partitions=partitions,
+            append=self._group_log.append,
+            topics=self.cluster,
+            events=self.log,
+        )
+
+    @property
+    def transactions(self) -> TransactionCoordinator:
+        """The transaction coordinator, made (and imported) when the first transactional id is there."""
+        return self._transactions.get()
+
+    def _make_transactions(self, partitions: int) -> TransactionCoordinator:
+        from ottla.broker.transactions import make_coordinator
+
+        return make_coordinator(self, partitions, self._transaction_log.append)
 
     def load(self) -> None:
-        """Replay what the log holds: topics first, then groups. Afterwards every request can be served."""
+        """Replay what the log holds: topics, then groups, then transactions, whose markers may concern the two.
+        Afterwards every request can be served.
+        """
         self.metadata.load()
+        self.configs.load()
         for name, index in self.cluster.attach_logs():
             self.log.warning("folder set aside: it belongs to no topic of this cluster", topic=name, partition=index)
-        if OFFSETS_TOPIC in self.cluster.topics:
-            _ = self.groups  # replayed before anyone can ask
+        self._groups.load()
+        self._transactions.load()
+        self.apply_quotas()
         self.housekeeping.start()
+
+    def apply_quotas(self) -> None:
+        """Watch requests as long as there are quotas at all; nobody else pays for them."""
+        if self.cluster.quotas and self.throttle is None:
+            from ottla.broker.throttling import Throttle
+
+            self.throttle = Throttle(self.cluster.quotas, self.config, self.clock)
+            self.gate.taps.append(self.throttle)
+        elif self.throttle is not None and not self.cluster.quotas:
+            self.gate.taps.remove(self.throttle)
+            self.throttle = None
 
     def shut_down(self) -> None:
         """Answer everyone who waits: members hear that the coordinator is gone, fetches end with what is there."""
         self.stopping = True
-        if self._groups is not None:
-            self._groups.shutdown()
+        self.gate.unmute_all()
+        self._transactions.shut_down()
+        self._groups.shut_down()
         for topic in self.cluster.topics.values():
             for partition in topic.partitions:
                 for waiter in tuple(partition.waiters):
@@ -122,6 +150,15 @@ class Broker:
         topic = self.metadata.internal_topic(OFFSETS_TOPIC)
         return self.cluster.nodes[topic.partitions[self.groups.partition_for(group)].leader]
 
+    def offsets_partition(self, group: str) -> int:
+        """The partition of `__consumer_offsets` that holds the group."""
+        return self.groups.partition_for(group)
+
+    def transaction_coordinator_node(self, transactional_id: str) -> Node:
+        """The node that leads the id's partition of `__transaction_state`, which is created if need be."""
+        topic = self.metadata.internal_topic(TRANSACTIONS_TOPIC)
+        return self.cluster.nodes[topic.partitions[self.transactions.partition_for(transactional_id)].leader]
+
     def delete_topic(self, topic: Topic) -> None:
         """Remove a topic, its records, and what groups committed for it. Raises KafkaError KAFKA_STORAGE_ERROR: the
         topic is still there, or only its folders are (the next start removes them).
@@ -131,6 +168,8 @@ class Broker:
         finally:
             if topic.name not in self.cluster.topics:
                 if topic.name == OFFSETS_TOPIC:
-                    self._drop_groups()
-                elif self._groups is not None:
-                    self._groups.on_topic_deleted(topic.name)
+                    self._groups.drop()
+                elif topic.name == TRANSACTIONS_TOPIC:
+                    self._transactions.drop()
+                elif self._groups.current is not None:
+                    self._groups.current.on_topic_deleted(topic.name)

@@ -118,6 +118,13 @@ def parsers(argv: Sequence[str] = ()) -> tuple[argparse.ArgumentParser, dict[str
         action="append",
         help="one broker setting, as in num.partitions=3; may be repeated",
     )
+    settings.add_argument(
+        "--feature",
+        metavar="NAME=LEVEL",
+        action="append",
+        help="level of a feature, as in transaction.version=1 for the older transaction protocol; may be repeated"
+        " (default: the level it has, at first the highest)",
+    )
     output = serve.add_argument_group("what it tells")
     output.add_argument(
         "--log-format", choices=FORMATS, default="text", help="ready line and log as text or as JSON (default: text)"

@@ -6,12 +6,17 @@ Decisions (may this topic be created?) live in metadata.py; nothing here appends
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ottla.broker.quotas import ClientQuotas
 from ottla.log.door import LogStore, PartitionLog
 from ottla.wire.errors import KafkaError
 from ottla.wire.state.cluster_metadata import (
+    ClientQuotaRecord,
     ConfigRecord,
+    FeatureLevelRecord,
+    PartitionChangeRecord,
     PartitionRecord,
     ProducerIdsRecord,
     RemoveTopicRecord,
@@ -23,7 +28,13 @@ if TYPE_CHECKING:
     from ottla.broker.waiting import ByteWaiter
     from ottla.wire.schema import Message
 
-TOPIC_RESOURCE = 2  # ConfigResource type of ConfigRecord and DescribeConfigs
+# ConfigResource types of ConfigRecord and DescribeConfigs.
+TOPIC_RESOURCE = 2
+BROKER_RESOURCE = 4
+LOGGER_RESOURCE = 8
+CLIENT_METRICS_RESOURCE = 16
+GROUP_RESOURCE = 32
+NO_LEADER_CHANGE = -2  # in a PartitionChangeRecord
 METADATA_TOPIC = "__cluster_metadata"  # its log is the history itself, no topic of the cluster
 INTERNAL_TOPICS = frozenset(("__consumer_offsets", "__transaction_state", "__share_group_state"))
 
@@ -100,6 +111,10 @@ class Cluster:
         self.cluster_id = store.cluster_id
         self.topics: dict[str, Topic] = {}
         self.topics_by_id: dict[bytes, Topic] = {}
+        self.configs: dict[tuple[int, str], dict[str, str]] = {}  # by (type, name), of all resources but topics
+        self.version = 0  # another one whenever topics or partitions changed
+        self.feature_levels: dict[str, int] = {}  # those that somebody set (features.py)
+        self.quotas = ClientQuotas()
         self.next_producer_id = 0  # first id of the first block not handed out yet
         self._store = store
         # While history is replayed, folders on disk belong to its end: logs are attached only then.
@@ -110,7 +125,10 @@ class Cluster:
         found = self.topics.get(topic)
         return found.partition(index) if found is not None else None
 
-    # coordinator.ports.TopicLookup
+    # coordinator.ports.TopicLookup, with `version`
+    def names(self) -> Iterable[str]:
+        return self.topics
+
     def name_of(self, topic_id: bytes) -> str | None:
         found = self.topics_by_id.get(topic_id)
         return found.name if found is not None else None
@@ -152,12 +170,16 @@ class Cluster:
 
     def replay(self, record: Message) -> None:
         """Apply one metadata record. Within one append: topic, its configs, then its partitions."""
+        if isinstance(record, (TopicRecord, PartitionRecord, RemoveTopicRecord)):
+            self.version += 1
         if isinstance(record, TopicRecord):
             topic = Topic(record.name, record.topic_id)
             self.topics[topic.name] = topic
             self.topics_by_id[topic.id] = topic
         elif isinstance(record, PartitionRecord):
             self._replay_partition(record)
+        elif isinstance(record, PartitionChangeRecord):
+            self._replay_change(record)
         elif isinstance(record, ConfigRecord):
             self._replay_config(record)
         elif isinstance(record, RemoveTopicRecord):
@@ -167,8 +189,12 @@ class Cluster:
                 self._removed_ids.add(topic.id)
                 return
             self._delete_logs(topic)
+        elif isinstance(record, ClientQuotaRecord):
+            self.quotas.replay(record)
         elif isinstance(record, ProducerIdsRecord):
             self.next_producer_id = record.next_producer_id
+        elif isinstance(record, FeatureLevelRecord):
+            self.feature_levels[record.name] = record.feature_level
 
     def _delete_logs(self, topic: Topic) -> None:
         """Raises KafkaError KAFKA_STORAGE_ERROR when the rest is gone: a folder that stays goes at the next start."""
@@ -200,13 +226,29 @@ class Cluster:
         if self._attached:
             self._attach(partition)
 
+    def _replay_change(self, record: PartitionChangeRecord) -> None:
+        """What the record leaves out stays. Who waits on a partition whose leader moved must ask the new one."""
+        partition = self.topics_by_id[record.topic_id].partitions[record.partition_id]
+        if record.replicas is not None:
+            partition.replicas = record.replicas
+        if record.isr is not None:
+            partition.isr = record.isr
+        if record.leader != NO_LEADER_CHANGE:
+            partition.leader = record.leader
+            partition.leader_epoch += 1
+            for waiter in tuple(partition.waiters):
+                waiter.wake()
+
     def _replay_config(self, record: ConfigRecord) -> None:
-        if record.resource_type != TOPIC_RESOURCE:
-            return
-        overrides = self.topics[record.resource_name].overrides
+        resource = (record.resource_type, record.resource_name)
+        of_topic = record.resource_type == TOPIC_RESOURCE
+        overrides = self.topics[record.resource_name].overrides if of_topic else self.configs.setdefault(resource, {})
         if record.value is None:
             overrides.pop(record.name, None)
         else:
             overrides[record.name] = record.value
-        if self._attached and self.topics[record.resource_name].partitions:
+        if not of_topic:
+            if not overrides:
+                del self.configs[resource]
+        elif self._attached and self.topics[record.resource_name].partitions:
             self._store.reconfigure(record.resource_name, overrides)

@@ -7,6 +7,7 @@ said to have none. Not here: where values come from (options.py), what an INT or
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast, overload
 
 from ottla.broker.config_types import (
@@ -24,6 +25,7 @@ from ottla.wire.errors import ErrorCode, KafkaError
 
 if TYPE_CHECKING:
     from ottla.broker.describe_configs import ConfigEntry
+    from ottla.coordinator.transaction.config import TransactionConfig
 
 T = TypeVar("T")
 _MAX_INT: Final = str(2**31 - 1)
@@ -52,10 +54,16 @@ class Setting(Generic[T]):
     def __get__(self, config: BrokerConfig | None, owner: type[BrokerConfig]) -> Setting[T] | T:
         if config is None:
             return self
-        text = config.explicit.get(self.name, self.default)
+        text = config.text_of(self.name)
+        if text is None:
+            text = self.default
         value = cast(T, None if text is None else parse(self.kind, text))
         config.__dict__[self._attribute] = value
         return value
+
+    def forget(self, config: BrokerConfig) -> None:
+        """The value is parsed anew when it is asked for next."""
+        config.__dict__.pop(self._attribute, None)
 
 
 def _int(default: str) -> Setting[int]:
@@ -95,7 +103,8 @@ def _optional_list() -> Setting[list[str] | None]:
 
 
 class BrokerConfig:
-    """Settings of one broker. `explicit` is what someone set, as text; everything else has its default.
+    """Settings of one broker. What someone set stands as text in three layers: at run time for this broker (`dynamic`),
+    at run time for all brokers (`dynamic_default`), at start (`explicit`). Everything else has its default.
 
     Values are parsed when first asked for: check texts from outside with `check_setting` and `check_together` before.
     """
@@ -125,6 +134,10 @@ class BrokerConfig:
     fetch_max_bytes = _int("57671680")
     max_incremental_fetch_session_cache_slots = _int("1000")
     max_request_partition_size_limit = _int("2000")
+    quota_window_num = _int("11")
+    quota_window_size_seconds = _int("1")
+    controller_quota_window_num = _int("11")
+    controller_quota_window_size_seconds = _int("1")
 
     # topics
     auto_create_topics_enable = _bool("true")
@@ -133,6 +146,7 @@ class BrokerConfig:
     default_replication_factor = _int("1")
     log_retention_check_interval_ms = _long("300000")
     producer_id_expiration_ms = _int("86400000")
+    producer_id_expiration_check_interval_ms = _int("600000")
     ottla_record_validation = _text("full")
 
     # groups and offsets
@@ -140,15 +154,38 @@ class BrokerConfig:
     group_min_session_timeout_ms = _int("6000")
     group_max_session_timeout_ms = _int("1800000")
     group_max_size = _int(_MAX_INT)
+    group_coordinator_rebalance_protocols = _list("classic,consumer,streams")
+    group_consumer_assignment_interval_ms = _int("1000")
+    group_consumer_assignors = _list("uniform,range")
+    group_consumer_heartbeat_interval_ms = _int("5000")
+    group_consumer_max_assignment_interval_ms = _int("15000")
+    group_consumer_max_heartbeat_interval_ms = _int("15000")
+    group_consumer_max_session_timeout_ms = _int("60000")
+    group_consumer_max_size = _int(_MAX_INT)
+    group_consumer_migration_policy = _text("bidirectional")
+    group_consumer_min_assignment_interval_ms = _int("0")
+    group_consumer_min_heartbeat_interval_ms = _int("5000")
+    group_consumer_min_session_timeout_ms = _int("45000")
+    group_consumer_regex_refresh_interval_ms = _int("600000")
+    group_consumer_session_timeout_ms = _int("45000")
     offset_metadata_max_bytes = _int("4096")
     offsets_retention_minutes = _int("10080")
     offsets_retention_check_interval_ms = _long("600000")
     offsets_topic_num_partitions = _int("50")
     offsets_topic_segment_bytes = _int("104857600")
-    transaction_state_log_num_partitions = _int("50")
-    transaction_state_log_segment_bytes = _int("104857600")
     share_coordinator_state_topic_num_partitions = _int("50")
     share_coordinator_state_topic_segment_bytes = _int("104857600")
+
+    # transactions
+    add_partitions_to_txn_retry_backoff_max_ms = _int("100")
+    add_partitions_to_txn_retry_backoff_ms = _int("20")
+    transaction_abort_timed_out_transaction_cleanup_interval_ms = _int("10000")
+    transaction_max_timeout_ms = _int("900000")
+    transaction_partition_verification_enable = _bool("true")
+    transaction_remove_expired_transaction_cleanup_interval_ms = _int("3600000")
+    transaction_state_log_num_partitions = _int("50")
+    transaction_state_log_segment_bytes = _int("104857600")
+    transactional_id_expiration_ms = _int("604800000")
 
     # defaults of topic configs
     compression_gzip_level = _int("-1")
@@ -193,7 +230,31 @@ class BrokerConfig:
 
     def __init__(self, explicit: Mapping[str, str] | None = None) -> None:
         self.explicit = dict(explicit or {})
+        self.dynamic: Mapping[str, str] = {}
+        self.dynamic_default: Mapping[str, str] = {}
         self._topic_defaults: dict[str, str] | None = None
+
+    def set_dynamic(self, own: Mapping[str, str], for_all: Mapping[str, str]) -> None:
+        """From now on this is what was set at run time, for this broker and for all of them."""
+        self.dynamic, self.dynamic_default = dict(own), dict(for_all)
+        self._topic_defaults = None
+        for setting in SETTINGS.values():
+            setting.forget(self)
+
+    def text_of(self, name: str) -> str | None:
+        """What someone set for the setting `name`, as text; None: nobody did."""
+        for layer in (self.dynamic, self.dynamic_default, self.explicit):
+            if name in layer:
+                return layer[name]
+        return None
+
+    def value_of(self, name: str) -> Value | None:
+        """The value of any setting that Kafka knows, also of one without effect here. Raises KeyError."""
+        definition = definitions().broker[name]
+        text = self.text_of(name)
+        if text is None:
+            text = definition.default
+        return None if text is None else definition.parsed(text)
 
     @property
     def own_id(self) -> int:
@@ -254,9 +315,38 @@ class BrokerConfig:
             group_max_session_timeout_ms=self.group_max_session_timeout_ms,
             group_initial_rebalance_delay_ms=self.group_initial_rebalance_delay_ms,
             group_max_size=self.group_max_size,
+            group_consumer_session_timeout_ms=self.group_consumer_session_timeout_ms,
+            group_consumer_min_session_timeout_ms=self.group_consumer_min_session_timeout_ms,
+            group_consumer_max_session_timeout_ms=self.group_consumer_max_session_timeout_ms,
+            group_consumer_heartbeat_interval_ms=self.group_consumer_heartbeat_interval_ms,
+            group_consumer_min_heartbeat_interval_ms=self.group_consumer_min_heartbeat_interval_ms,
+            group_consumer_max_heartbeat_interval_ms=self.group_consumer_max_heartbeat_interval_ms,
+            group_consumer_assignment_interval_ms=self.group_consumer_assignment_interval_ms,
+            group_consumer_min_assignment_interval_ms=self.group_consumer_min_assignment_interval_ms,
+            group_consumer_max_assignment_interval_ms=self.group_consumer_max_assignment_interval_ms,
+            group_consumer_max_size=self.group_consumer_max_size,
+            group_consumer_assignors=tuple(self.group_consumer_assignors),
+            group_consumer_migration_policy=self.group_consumer_migration_policy.lower(),
+            group_consumer_regex_refresh_interval_ms=self.group_consumer_regex_refresh_interval_ms,
+            group_coordinator_rebalance_protocols=frozenset(self.group_coordinator_rebalance_protocols),
             offset_metadata_max_bytes=self.offset_metadata_max_bytes,
             offsets_retention_minutes=self.offsets_retention_minutes,
             offsets_retention_check_interval_ms=self.offsets_retention_check_interval_ms,
+        )
+
+    def transaction_config(self) -> TransactionConfig:
+        """What the transaction coordinator needs to know."""
+        from ottla.coordinator.transaction.config import TransactionConfig
+
+        return TransactionConfig(
+            transaction_max_timeout_ms=self.transaction_max_timeout_ms,
+            transactional_id_expiration_ms=self.transactional_id_expiration_ms,
+            transaction_abort_timed_out_transaction_cleanup_interval_ms=(
+                self.transaction_abort_timed_out_transaction_cleanup_interval_ms
+            ),
+            transaction_remove_expired_transaction_cleanup_interval_ms=(
+                self.transaction_remove_expired_transaction_cleanup_interval_ms
+            ),
         )
 
     def describe_topic(self, overrides: Mapping[str, str], *, created: bool = False) -> list[ConfigEntry]:
@@ -389,8 +479,20 @@ def check_together(config: BrokerConfig) -> None:
     if "node.id" in config.explicit and config.broker_id not in (-1, config.node_id):
         raise BadValueError(f"node.id={config.node_id} and broker.id={config.broker_id} differ; leave out broker.id")
     for name in TOPIC_SYNONYMS["retention.ms"]:
-        if name in config.explicit and parse("LONG", config.explicit[name]) == 0:
+        if parse("LONG", config.text_of(name) or "-1") == 0:
             raise BadValueError(f"{name} must be at least 1, or -1 to keep records for ever")
+    for kind in ("session.timeout", "heartbeat.interval", "assignment.interval"):
+        _check_between(
+            config, f"group.consumer.min.{kind}.ms", f"group.consumer.{kind}.ms", f"group.consumer.max.{kind}.ms"
+        )
+    if config.group_consumer_heartbeat_interval_ms >= config.group_consumer_session_timeout_ms:
+        raise BadValueError(
+            f"group.consumer.heartbeat.interval.ms={config.group_consumer_heartbeat_interval_ms} must be smaller than"
+            f" group.consumer.session.timeout.ms={config.group_consumer_session_timeout_ms}"
+        )
+    unknown = [name for name in config.group_consumer_assignors if name not in ("uniform", "range")]
+    if unknown or not config.group_consumer_assignors:
+        raise BadValueError(f"group.consumer.assignors={','.join(unknown)}: give uniform, range or both")
     if config.group_min_session_timeout_ms > config.group_max_session_timeout_ms:
         raise BadValueError(
             f"group.min.session.timeout.ms={config.group_min_session_timeout_ms} must not be larger than"
@@ -401,6 +503,14 @@ def check_together(config: BrokerConfig) -> None:
             f"log.cleaner.min.compaction.lag.ms={config.log_cleaner_min_compaction_lag_ms} must not be larger than"
             f" log.cleaner.max.compaction.lag.ms={config.log_cleaner_max_compaction_lag_ms}"
         )
+
+
+def _check_between(config: BrokerConfig, *names: str) -> None:
+    """Raises BadValueError if a setting is larger than the next."""
+    for smaller, larger in pairwise(names):
+        values = [getattr(config, name.replace(".", "_")) for name in (smaller, larger)]
+        if values[0] > values[1]:
+            raise BadValueError(f"{smaller}={values[0]} must be less than or equal to {larger}={values[1]}")
 
 
 def _segment_bytes(wanted: int) -> str:

@@ -14,6 +14,8 @@ from typing import Any, Final
 Value = bool | int | float | str | list[str]
 
 # ConfigType of DescribeConfigs v3+ (KIP-569).
+UNKNOWN_TYPE: Final = 0
+UNKNOWN_KIND: Final = ""  # of a setting that nobody defined
 TYPE_CODES: Final = {
     "BOOLEAN": 1,
     "STRING": 2,
@@ -33,6 +35,11 @@ _RANGE: Final = rf"\[({_NUMBER}),\.\.\.(?:,({_NUMBER}))?\](?: or ({_NUMBER}))?"
 _CHOICES: Final = r"(\(case insensitive\) )?\[([A-Za-z0-9_, ]+)\]"
 _THROTTLED: Final = "[partitionId]:[brokerId],[partitionId]:[brokerId],..."
 _THROTTLED_ITEM: Final = r"[0-9]+:[0-9]+"
+_RESET: Final = "[latest, earliest, by_duration:PnDTnHnMn.nS]"
+_PART: Final = r"[+-]?[0-9]+"
+_DURATION: Final = (  # as java.time.Duration reads it
+    rf"(?i)[+-]?P(?=.)(?:{_PART}D)?(?:T(?=.)(?:{_PART}H)?(?:{_PART}M)?(?:{_PART}(?:\.[0-9]{{0,9}})?S)?)?"
+)
 _MAX_DIGITS: Final = 24  # more than any number here has; int() of a long text takes long
 
 # Ottla's own settings, in the form of configs.json.
@@ -48,6 +55,7 @@ _OWN_BROKER: Final[dict[str, dict[str, Any]]] = {
 # What one node for development needs differently from Kafka's own defaults.
 OTTLA_DEFAULTS: Final = {
     "controller.listener.names": "CONTROLLER",  # Kafka has none
+    "group.consumer.assignment.interval.ms": "0",  # nor should a group of two wait for its second member's part
     "group.initial.rebalance.delay.ms": "0",  # a group of one should not wait three seconds
     "listeners": "PLAINTEXT://localhost:9092",  # 127.0.0.1 and ::1, where Kafka listens on every interface
     "log.dir": "./ottla-data",
@@ -71,20 +79,21 @@ class BadValueError(ValueError):
 class Definition:
     """One config as Kafka defines it, with Ottla's default where that differs. `default` None: unset."""
 
-    __slots__ = ("default", "doc", "dynamic", "hidden", "kind", "name", "valid")
+    __slots__ = ("default", "doc", "dynamic", "hidden", "kind", "name", "per_broker", "valid")
 
     def __init__(self, name: str, data: dict[str, Any]) -> None:
         self.name = name
         self.kind: str = data["type"]
         self.default: str | None = data.get("default")
         self.valid: str = data.get("valid", "")
-        self.dynamic: bool = data.get("dynamic", False)
+        self.dynamic: bool = data.get("dynamic", False)  # may change while the broker runs
+        self.per_broker: bool = data.get("per_broker", False)  # …but not for all brokers at once
         self.hidden: bool = data.get("hidden", False) or data.get("internal", False)  # from DescribeConfigs
         self.doc: str | None = data.get("doc")
 
     @property
     def sensitive(self) -> bool:
-        return self.kind == "PASSWORD"
+        return self.kind in ("PASSWORD", UNKNOWN_KIND)
 
     def parsed(self, text: str) -> Value:
         """`text` as a value of this config's type. Raises BadValueError."""
@@ -100,11 +109,20 @@ class Definition:
 class Definitions:
     """All configs that Kafka 4.4 and Ottla know, by name."""
 
-    __slots__ = ("broker", "topic")
+    __slots__ = ("broker", "client_metrics", "group", "topic")
 
-    def __init__(self, broker: dict[str, Definition], topic: dict[str, Definition]) -> None:
+    def __init__(
+        self,
+        *,
+        broker: dict[str, Definition],
+        topic: dict[str, Definition],
+        group: dict[str, Definition],
+        client_metrics: dict[str, Definition],
+    ) -> None:
         self.broker = broker
         self.topic = topic
+        self.group = group
+        self.client_metrics = client_metrics
 
 
 _loaded: Definitions | None = None
@@ -118,10 +136,13 @@ def definitions() -> Definitions:
 
         with open(os.path.join(os.path.dirname(__file__), "configs.json"), encoding="utf-8") as file:
             data = json.load(file)
-        broker = {name: Definition(name, entry) for name, entry in (data["broker"] | _OWN_BROKER).items()}
+        data["broker"] |= _OWN_BROKER
+        scopes = {
+            scope: {name: Definition(name, entry) for name, entry in entries.items()} for scope, entries in data.items()
+        }
         for name, default in OTTLA_DEFAULTS.items():
-            broker[name].default = default
-        _loaded = Definitions(broker, {name: Definition(name, entry) for name, entry in data["topic"].items()})
+            scopes["broker"][name].default = default
+        _loaded = Definitions(**scopes)
     return _loaded
 
 
@@ -176,6 +197,11 @@ def check(value: Value, valid: str) -> None:
         assert isinstance(value, list)
         if value != ["*"] and not all(re.fullmatch(_THROTTLED_ITEM, item) for item in value):
             raise BadValueError(f"Value must be the literal '*' or a list {_THROTTLED}")
+    elif valid == _RESET:
+        assert isinstance(value, str)
+        kind, by_duration, duration = value.partition("by_duration:")
+        if not (re.fullmatch(_DURATION, duration) if by_duration and not kind else value in ("latest", "earliest")):
+            raise BadValueError("Value must be earliest, latest or of the format by_duration:<PnDTnHnMn.nS>")
     elif found := re.fullmatch(_CHOICES, valid):
         folds, choices = found[1] is not None, found[2].split(", ")
         items = value if isinstance(value, list) else [str(value)]

@@ -58,6 +58,7 @@ class Connection:
         "host",
         "local_host",
         "local_port",
+        "muted_until_ms",
         "parked",
         "port",
         "use_sendfile",
@@ -75,6 +76,7 @@ class Connection:
         self._frames_since_wait = 0
         self.active_ms = active_ms
         self.parked = False
+        self.muted_until_ms = 0  # by a quota (KIP-219): monotonic; 0 is not at all
         self.close_on_idle = False
         self.use_sendfile = server.use_sendfile and _sendfile is not None
         peer, local = sock.getpeername(), sock.getsockname()
@@ -211,9 +213,14 @@ class Connection:
                 reply = await self._wait(reply)
                 if reply is not None:
                     out.extend(reply)
+                if self.muted_until_ms:
+                    await self._be_mute()
                 continue
             if reply is not None:
                 out.extend(reply)
+            if self.muted_until_ms:
+                view, position, end = self._own(view, position, end)
+                await self._be_mute()
             if (frames >= BURST_FRAMES or handled_bytes >= BURST_BYTES) and position < end:
                 view, position, end = self._own(view, position, end)
                 await self._flush()
@@ -246,6 +253,18 @@ class Connection:
         finally:
             self.parked = False
         return self._gate.finish(parked)
+
+    async def _be_mute(self) -> None:
+        """The answer leaves at once; what the client sends meanwhile stays in its socket."""
+        await self._flush()
+        silence = self._gate.mute(self)
+        if not silence.settled:
+            self.parked = True
+            try:
+                await _settled(silence)
+            finally:
+                self.parked = False
+            self._frames_since_wait = 0
 
     async def _flush(self) -> None:
         out = self._out
@@ -328,11 +347,11 @@ class Connection:
             self.active_ms = self._server.clock.mono_ms()
 
 
-async def _settled(pending: Pending[object]) -> None:
+async def _settled(pending: Pending[Any]) -> None:
     task = trio.lowlevel.current_task()
     waiting = True
 
-    def wake(_: Pending[object]) -> None:
+    def wake(_: Pending[Any]) -> None:
         if waiting:
             trio.lowlevel.reschedule(task)
 

@@ -8,15 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ottla.broker.config_types import TYPE_CODES, Definition, definitions, to_text
+from ottla.broker.config_types import TYPE_CODES, UNKNOWN_KIND, UNKNOWN_TYPE, Definition, definitions, to_text
 
 if TYPE_CHECKING:
     from ottla.broker.config import BrokerConfig
 
 # ConfigSource of DescribeConfigs v1+.
 TOPIC_CONFIG: Final = 1
+DYNAMIC_BROKER_CONFIG: Final = 2
+DYNAMIC_DEFAULT_BROKER_CONFIG: Final = 3
 STATIC_BROKER_CONFIG: Final = 4
 DEFAULT_CONFIG: Final = 5
+BROKER_LOGGER_CONFIG: Final = 6
+CLIENT_METRICS_CONFIG: Final = 7
+GROUP_CONFIG: Final = 8
 
 
 class Synonym(NamedTuple):
@@ -67,13 +72,87 @@ def describe_topic(overrides: Mapping[str, str], config: BrokerConfig, *, create
 
 
 def describe_broker(config: BrokerConfig) -> list[ConfigEntry]:
-    """The settings of this broker, sorted by name, internal ones left out."""
+    """The settings of this broker, sorted by name; internal ones and those of one listener only if they were set at run
+    time.
+    """
     entries = []
-    for definition in _shown(definitions().broker.values()):
-        chain = _from(definition.name, _chain(_broker_synonyms(definition.name), config))
-        value = _canonical(definition, config.explicit.get(definition.name, definition.default))
-        entries.append(_entry(definition, value, _source(chain), chain, read_only=not definition.dynamic))
+    shown = {definition.name: definition for definition in _shown(definitions().broker.values())}
+    for name in shown.keys() | config.dynamic.keys() | config.dynamic_default.keys():
+        definition = shown.get(name) or _run_time_definition(name)
+        chain = _from(name, _chain(_broker_synonyms(name), config))
+        text = config.text_of(name)
+        value = _canonical(definition, definition.default if text is None else text)
+        read_only = name not in definitions().broker or not definition.dynamic
+        entries.append(_entry(definition, value, _source(chain), chain, read_only=read_only, name=name))
+    return sorted(entries, key=lambda entry: entry.name)
+
+
+def describe_broker_defaults(config: BrokerConfig) -> list[ConfigEntry]:
+    """What was set at run time for all brokers, in the text it was set; sorted by name."""
+    entries = []
+    for name, text in sorted(config.dynamic_default.items()):
+        definition = _run_time_definition(name)
+        value = None if definition.sensitive else text
+        source = DYNAMIC_DEFAULT_BROKER_CONFIG
+        chain = [Synonym(name, value, source)]
+        entries.append(_entry(definition, value, source, chain, read_only=not definition.dynamic, name=name))
     return entries
+
+
+def describe_group(overrides: Mapping[str, str], config: BrokerConfig) -> list[ConfigEntry]:
+    """The configs of a group with `overrides`, sorted by name, internal ones left out. Any group has them."""
+    entries = []
+    for definition in _shown(definitions().group.values()):
+        name = definition.name
+        broker_name = group_synonym(name)
+        if broker_name is not None:
+            chain = _chain((broker_name,), config)
+        else:
+            chain = [Synonym(name, definition.default, DEFAULT_CONFIG)]
+        text = chain[0].value if chain else definition.default
+        source = _source(chain)
+        if name in overrides:
+            text, source = overrides[name], GROUP_CONFIG
+            chain.insert(0, Synonym(name, text, source))
+        entries.append(_entry(definition, _canonical(definition, text), source, chain, read_only=False))
+    return entries
+
+
+def group_synonym(name: str) -> str | None:
+    """The broker setting that gives a group config its default; None: there is none."""
+    if name == "streams.assignor.name":
+        return "group.streams.assignors"
+    return f"group.{name}" if f"group.{name}" in definitions().broker else None
+
+
+def describe_client_metrics(overrides: Mapping[str, str]) -> list[ConfigEntry]:
+    """The configs of a telemetry subscription with `overrides` (KIP-714), sorted by name. Any name has them."""
+    entries = []
+    for definition in _shown(definitions().client_metrics.values()):
+        text, source, chain = definition.default, DEFAULT_CONFIG, []
+        if definition.name in overrides:
+            text, source = overrides[definition.name], CLIENT_METRICS_CONFIG
+            chain = [Synonym(definition.name, text, source)]
+        entries.append(_entry(definition, _canonical(definition, text), source, chain, read_only=False))
+    return entries
+
+
+def describe_loggers(levels: Mapping[str, str]) -> list[ConfigEntry]:
+    """The level of each logger, sorted by name. Kafka gives them no type and an empty documentation."""
+    return [
+        ConfigEntry(name, level, BROKER_LOGGER_CONFIG, False, False, [], UNKNOWN_TYPE, "")
+        for name, level in sorted(levels.items())
+    ]
+
+
+def _run_time_definition(name: str) -> Definition:
+    """Of a setting that was set at run time: Kafka takes unknown ones too, and keeps their values secret."""
+    from ottla.broker.config import UnknownSettingError, setting_definition
+
+    try:
+        return setting_definition(name)
+    except UnknownSettingError:
+        return Definition(name, {"type": UNKNOWN_KIND})
 
 
 def _shown(all_of_a_kind: Iterable[Definition]) -> list[Definition]:
@@ -93,15 +172,20 @@ def _broker_synonyms(name: str) -> tuple[str, ...]:
 def _chain(names: tuple[str, ...], config: BrokerConfig) -> list[Synonym]:
     """All that is set for `names`: what someone set, in the text they set it, before the defaults."""
     known = definitions().broker
-    chain = []
+    chain: list[Synonym] = []
+    for source, layer in (
+        (DYNAMIC_BROKER_CONFIG, config.dynamic),
+        (DYNAMIC_DEFAULT_BROKER_CONFIG, config.dynamic_default),
+        (STATIC_BROKER_CONFIG, config.explicit),
+    ):
+        for name in names:
+            if name in layer:
+                sensitive = (known.get(name) or _run_time_definition(name)).sensitive
+                chain.append(Synonym(name, None if sensitive else layer[name], source))
     for name in names:
-        if name in config.explicit:
-            value = None if known[name].sensitive else config.explicit[name]
-            chain.append(Synonym(name, value, STATIC_BROKER_CONFIG))
-    for name in names:
-        default = known[name].default
-        if default is not None:
-            chain.append(Synonym(name, None if known[name].sensitive else default, DEFAULT_CONFIG))
+        definition = known.get(name)
+        if definition is not None and definition.default is not None and not definition.hidden:
+            chain.append(Synonym(name, None if definition.sensitive else definition.default, DEFAULT_CONFIG))
     return chain
 
 
@@ -123,15 +207,21 @@ def _canonical(definition: Definition, text: str | None) -> str | None:
 
 
 def _entry(
-    definition: Definition, value: str | None, source: int, chain: list[Synonym], *, read_only: bool
+    definition: Definition,
+    value: str | None,
+    source: int,
+    chain: list[Synonym],
+    *,
+    read_only: bool,
+    name: str | None = None,
 ) -> ConfigEntry:
     return ConfigEntry(
-        definition.name,
+        name or definition.name,
         value,
         source,
         read_only,
         definition.sensitive,
         chain,
-        TYPE_CODES[definition.kind],
+        TYPE_CODES.get(definition.kind, UNKNOWN_TYPE),
         definition.doc,
     )

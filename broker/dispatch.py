@@ -29,16 +29,27 @@ Reply = list[bytes | FileSlice]
 class Context:
     """One request on its way: who asked, what, and the decoded message."""
 
-    __slots__ = ("api_key", "api_version", "client_id", "connection", "correlation_id", "request")
+    __slots__ = (
+        "api_key",
+        "api_version",
+        "client_id",
+        "connection",
+        "correlation_id",
+        "request",
+        "size",
+        "throttle_ms",
+    )
 
     def __init__(
-        self, connection: Connection, api_key: int, api_version: int, correlation_id: int, client_id: str
+        self, connection: Connection, api_key: int, api_version: int, correlation_id: int, client_id: str, size: int
     ) -> None:
         self.connection = connection
         self.api_key = api_key
         self.api_version = api_version
         self.correlation_id = correlation_id
         self.client_id = client_id
+        self.size = size  # bytes of the frame
+        self.throttle_ms = 0  # how long a quota mutes the connection after this request
         self.request: Any = None
 
     @property
@@ -64,12 +75,13 @@ class CloseConnection(Exception):  # noqa: N818  # an instruction, not an error
 class Gate:
     """Takes a frame's bytes, gives the bytes of its answer, a `Parked` request, or None when there is no answer."""
 
-    __slots__ = ("_broker", "_handlers", "counts", "taps")
+    __slots__ = ("_broker", "_handlers", "_muted", "counts", "taps")
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._handlers = handlers
         self.taps: list[Tap] = []
+        self._muted: set[Pending[None]] = set()
         self.counts: dict[tuple[int, int], int] = {}  # (api key, version) -> requests seen
 
     def handle(self, connection: Connection, view: memoryview, start: int, end: int) -> Reply | GateParked | None:
@@ -78,7 +90,7 @@ class Gate:
         api_key, version = header.api_key, header.api_version
         handler = self._handlers.get(api_key)
         client_id = header.client_id or ""
-        context = Context(connection, api_key, version, header.correlation_id, client_id)
+        context = Context(connection, api_key, version, header.correlation_id, client_id, end - start)
         if handler is None:
             raise ProtocolError(f"{_api_name(api_key)} is not served (client id {client_id!r})")
         if not handler.min_version <= version <= handler.max_version:
@@ -105,6 +117,25 @@ class Gate:
         if isinstance(reply, GateParked):
             raise RuntimeError(f"{_api_name(context.api_key)} parked twice")
         return reply
+
+    def mute(self, connection: Connection) -> Pending[None]:
+        """Settled when the connection may be read again: its quota says so, or the broker stops."""
+        silence: Pending[None] = Pending()
+        delay_ms = connection.muted_until_ms - self._broker.clock.mono_ms()
+        connection.muted_until_ms = 0
+        if delay_ms <= 0 or self._broker.stopping:
+            silence.resolve(None)
+        else:
+            self._muted.add(silence)
+            timer = self._broker.timers.schedule(delay_ms, lambda: silence.resolve(None))
+            silence.then(lambda _: timer.cancel())
+            silence.then(self._muted.discard)
+        return silence
+
+    def unmute_all(self) -> None:
+        """Nobody is to wait any more."""
+        for silence in tuple(self._muted):
+            silence.resolve(None)
 
     def _run(
         self, context: Context, handler: Handler, work: Callable[[], Message | Pending[Any] | Parked | None]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ottla.broker.config import BrokerConfig
     from ottla.broker.logs import Log
     from ottla.broker.server import Server
-    from ottla.coordinator.timers import Timers
+    from ottla.coordinator.timers import TimerHandle, Timers
     from ottla.log.compaction import CleanJob
     from ottla.log.partition import Partition
     from ottla.log.store import Store
@@ -29,9 +29,9 @@ FLUSH_MS = 1_000
 HEALTH_MS = 1_000
 SYNC_THREADS = 4
 CHECKPOINT_MS = 60_000  # log.flush.offset.checkpoint.interval.ms
-PRODUCER_EXPIRY_MS = 600_000  # producer.id.expiration.check.interval.ms
 SMALL_BYTES = 64 * 1024  # compacted in a thread: a process would take longer to start
 SWEEP_MS = 5_000  # a connection is closed at most that late
+_COMPACTION = "compaction"
 
 
 class Housekeeping:
@@ -44,6 +44,7 @@ class Housekeeping:
         "_delete_due",
         "_flush_due",
         "_log",
+        "_scheduled",
         "_store",
         "_timers",
         "in_process",
@@ -58,6 +59,7 @@ class Housekeeping:
         self._clean_due = trio.Event()
         self._delete_due = trio.Event()
         self._cleaning = trio.Lock()  # one compaction at a time
+        self._scheduled: dict[str, TimerHandle] = {}  # by the name of the job
         self.in_process = False  # no child processes for compaction
 
     def start(self) -> None:
@@ -70,9 +72,20 @@ class Housekeeping:
         self._repeat("flush", self._look_for_flushes, FLUSH_MS, FLUSH_MS)
         self._repeat("storage health", self._store.watch_health, HEALTH_MS, HEALTH_MS)
         if self._config.log_cleaner_enable:
-            backoff_ms = max(1, self._config.log_cleaner_backoff_ms)
-            self._repeat("compaction", self._look_for_dirty_logs, backoff_ms, backoff_ms)
-        self._repeat("producer id expiry", self._store.expire_producers, PRODUCER_EXPIRY_MS, PRODUCER_EXPIRY_MS)
+            self._repeat_compaction()
+        expiry_ms = self._config.producer_id_expiration_check_interval_ms
+        self._repeat("producer id expiry", self._store.expire_producers, expiry_ms, expiry_ms)
+
+    def settings_changed(self) -> None:
+        """log.cleaner.backoff.ms may be another: the wait begins anew."""
+        pending = self._scheduled.get(_COMPACTION)
+        if pending is not None:
+            pending.cancel()
+            self._repeat_compaction()
+
+    def _repeat_compaction(self) -> None:
+        backoff_ms = max(1, self._config.log_cleaner_backoff_ms)
+        self._repeat(_COMPACTION, self._look_for_dirty_logs, backoff_ms, backoff_ms)
 
     def _look_for_deletions(self) -> None:
         due_ms = self._store.next_deletion_ms()
@@ -215,6 +228,6 @@ class Housekeeping:
                 told = isinstance(error, KafkaError) and error.code == ErrorCode.KAFKA_STORAGE_ERROR  # by log/health.py
                 if not told:
                     self._log.error("housekeeping failed", error, job=name)
-            self._timers.schedule(every_ms, run)
+            self._scheduled[name] = self._timers.schedule(every_ms, run)
 
-        self._timers.schedule(min(first_ms, every_ms), run)
+        self._scheduled[name] = self._timers.schedule(min(first_ms, every_ms), run)

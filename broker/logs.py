@@ -36,6 +36,15 @@ class Log:
         self._last_second = -1
         self._last_second_text = ""
 
+    @property
+    def level(self) -> str:
+        """The lowest level that is written."""
+        return next(name for name, number in LEVELS.items() if number == self._threshold)
+
+    @level.setter
+    def level(self, level: str) -> None:
+        self._threshold = LEVELS[level]
+
     def debug(self, event: str, /, **fields: object) -> None:
         if self._threshold <= 10:
             self._write("debug", event, fields, None)

@@ -1,9 +1,8 @@
-"""Changes to the cluster: topics created and deleted, producer ids handed out. Decide, append to the metadata log,
-replay.
+"""Changes to the cluster: topics created and deleted, feature levels, producer ids handed out. Decide, append to the
+metadata log, replay.
 
 The metadata log is `__cluster_metadata-0` with Kafka's own record schemas (records of KRaft), one record batch a
-change, so
-that a change is there whole or not at all. Answers to clients are made in handlers/.
+change, so that a change is there whole or not at all. Answers to clients are made in handlers/.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from collections.abc import Mapping
 from ottla.broker.cluster import INTERNAL_TOPICS, METADATA_TOPIC, TOPIC_RESOURCE, Cluster, Topic
 from ottla.broker.config import BrokerConfig
 from ottla.broker.names import name_fault
+from ottla.broker.placement import check_replicas
 from ottla.broker.reading import read_batches
 from ottla.log.clock import Clock
 from ottla.log.config import LogConfig
@@ -22,7 +22,10 @@ from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.records import Record, build_batch
 from ottla.wire.schema import Message
 from ottla.wire.state.cluster_metadata import (
+    ClientQuotaRecord,
     ConfigRecord,
+    FeatureLevelRecord,
+    PartitionChangeRecord,
     PartitionRecord,
     ProducerIdsRecord,
     RemoveTopicRecord,
@@ -74,6 +77,11 @@ class Metadata:
         self._log_defaults = LogConfig.from_broker(config.log_defaults())
         self._producer_ids = range(0)
 
+    @property
+    def end_offset(self) -> int:
+        """Where the next change will stand in the metadata log: it grows with each."""
+        return self._log.log_end_offset
+
     def load(self) -> None:
         """Replay the whole metadata log, at start."""
         for batch in read_batches(self._log):
@@ -82,6 +90,11 @@ class Metadata:
                     change = decode_metadata_record(record.value) if record.value is not None else None
                     if change is not None:
                         self._cluster.replay(change)
+
+    @property
+    def log_end_offset(self) -> int:
+        """Where the metadata log ends."""
+        return self._log.log_end_offset
 
     def _commit(self, records: list[Message]) -> None:
         """Append `records` as one batch, then replay them. Raises KafkaError with the state as it was.
@@ -121,8 +134,7 @@ class Metadata:
             for other in cluster.topics:
                 if other.replace(".", "_") == folded:
                     raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"topic {name!r} collides with {other!r}")
-        wanted = self._config.checked_topic_overrides(overrides or {})
-        LogConfig.from_properties(self._log_defaults, wanted)  # the log must be able to obey what is promised here
+        wanted = self.checked_overrides(overrides or {})
         if assignments:
             return NewTopic(
                 name, self._ids.uuid(), self._checked_assignments(assignments, partitions, replication_factor), wanted
@@ -174,10 +186,7 @@ class Metadata:
 
     def _check_replicas(self, index: int, replicas: list[int], factor: int) -> None:
         """Raises KafkaError INVALID_REPLICA_ASSIGNMENT."""
-        if not replicas or len(set(replicas)) != len(replicas):
-            raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"partition {index}: empty or repeated replicas")
-        if not self._cluster.nodes.keys() >= set(replicas):
-            raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"partition {index} names an unknown broker")
+        check_replicas(index, replicas, self._cluster.nodes)
         if len(replicas) != factor:
             raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, "partitions differ in their number of replicas")
 
@@ -219,6 +228,11 @@ class Metadata:
         self._commit(records)
         return self._cluster.topics[plan.name]
 
+    def change_partitions(self, changes: list[PartitionChangeRecord]) -> None:
+        """Carry out what broker/placement.py decided, all of it or nothing. Raises KafkaError KAFKA_STORAGE_ERROR."""
+        if changes:
+            self._commit([*changes])
+
     def auto_create(self, name: str) -> Topic:
         """Create `name` with the broker's defaults; internal topics get their own settings. Raises KafkaError."""
         if name in INTERNAL_TOPICS:
@@ -236,6 +250,36 @@ class Metadata:
     def delete_topic(self, topic: Topic) -> None:
         """Remove a topic and its records. Raises KafkaError KAFKA_STORAGE_ERROR."""
         self._commit([RemoveTopicRecord(topic_id=topic.id)])
+
+    # ── configs ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def checked_overrides(self, overrides: Mapping[str, str | None]) -> dict[str, str]:
+        """`overrides` of a topic, if all may be set. Raises KafkaError INVALID_CONFIG."""
+        checked = self._config.checked_topic_overrides(overrides)
+        LogConfig.from_properties(self._log_defaults, checked)  # the log must be able to obey what is promised here
+        return checked
+
+    def write_configs(self, changes: list[ConfigRecord]) -> None:
+        """Carry out what broker/alter_configs.py decided, all or nothing. Raises KafkaError KAFKA_STORAGE_ERROR."""
+        self._commit([*changes])
+
+    def settings_changed(self) -> None:
+        """The broker's settings are others now, and with them the defaults of topics."""
+        self._log_defaults = LogConfig.from_broker(self._config.log_defaults())
+
+    # ── features ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def set_features(self, levels: Mapping[str, int]) -> None:
+        """Put features at levels that were checked (features.py). Raises KafkaError KAFKA_STORAGE_ERROR."""
+        if levels:
+            self._commit([FeatureLevelRecord(name=name, feature_level=level) for name, level in levels.items()])
+
+    # ── quotas ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def change_quotas(self, changes: list[ClientQuotaRecord]) -> None:
+        """Carry out what broker/quotas.py validated, all of it or nothing. Raises KafkaError KAFKA_STORAGE_ERROR."""
+        if changes:
+            self._commit([*changes])
 
     # ── producer ids ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -53,6 +53,7 @@ class ServeOptions:
         "advertise",
         "data_dir",
         "ephemeral",
+        "features",
         "listeners",
         "log_format",
         "log_level",
@@ -67,6 +68,7 @@ class ServeOptions:
         listeners: list[Address],
         advertise: tuple[str, int | None] | None = None,
         topics: list[TopicSpec] | None = None,
+        features: dict[str, int] | None = None,
         data_dir: str = DEFAULT_DATA_DIR,
         ephemeral: bool = False,
         settings: BrokerConfig | None = None,
@@ -79,6 +81,7 @@ class ServeOptions:
             advertise  # what clients are told: (host, None: the port they came to); None: where they came to
         )
         self.topics = topics or []
+        self.features = features or {}  # name -> level that it must have
         self.data_dir = data_dir  # not to be touched if `ephemeral`
         self.ephemeral = ephemeral
         self.settings = settings or BrokerConfig()
@@ -93,6 +96,7 @@ class Flags(Protocol):
     listen: list[str] | None
     advertise: str | None
     topic: list[str] | None
+    feature: list[str] | None
     data: str | None
     ephemeral: bool
     config: str | None
@@ -122,6 +126,7 @@ def serve_options(flags: Flags, log: Log) -> ServeOptions:
         listeners=listeners or [(host, DEFAULT_PORT) for host in DEFAULT_HOSTS],
         advertise=_advertise_address(flags.advertise) if flags.advertise is not None else advertise,
         topics=_topics(flags.topic or (), settings),
+        features=_features(flags.feature) if flags.feature else None,
         data_dir=DEFAULT_DATA_DIR if flags.ephemeral else flags.data or _configured_data_dir(settings),
         ephemeral=flags.ephemeral,
         settings=settings,
@@ -379,6 +384,23 @@ def _topics(texts: Iterable[str], settings: BrokerConfig) -> list[TopicSpec]:
             raise UsageError(f"--topic {text}: topic {topic.name} {reason}; leave one out")
         topics[folded] = topic
     return list(topics.values())
+
+
+def _features(texts: Iterable[str]) -> dict[str, int]:
+    from ottla.broker.features import check_level
+
+    levels: dict[str, int] = {}
+    for text in texts:
+        name, equals, level = (part.strip() for part in text.partition("="))
+        if not name or not equals or not level.isascii() or not level.isdecimal() or len(level) > 4:
+            raise UsageError(f"--feature {text}: not of the form NAME=LEVEL, for example transaction.version=1")
+        try:
+            check_level(name, int(level))
+        except KafkaError as error:
+            raise UsageError(f"--feature {text}: {error.message}") from None
+        if levels.setdefault(name, int(level)) != int(level):
+            raise UsageError(f"--feature {text}: {name} is given two levels; leave one out")
+    return levels
 
 
 def parse_topic(text: str) -> TopicSpec:

@@ -132,6 +132,10 @@ class Server:
         self._reserve: int | None = _open_reserve()
         self._is_short = False  # of descriptors
 
+    def set_limits(self, limits: ServerLimits) -> None:
+        """Other limits for the connections that come from now on."""
+        self._limits = limits
+
     def listen(self) -> None:
         """From here on clients can connect. Raises StartupError: another process bound the port too, and was first."""
         for sock in self._sockets:

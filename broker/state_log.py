@@ -43,10 +43,10 @@ class Replayer(Protocol):
 class StateLog:
     """Appends and replays the records of one internal topic."""
 
-    __slots__ = ("_clock", "_cluster", "_log", "_metadata", "_topic")
+    __slots__ = ("_clock", "_cluster", "_log", "_metadata", "topic")
 
     def __init__(self, topic: str, cluster: Cluster, metadata: Metadata, clock: Clock, log: Log) -> None:
-        self._topic = topic
+        self.topic = topic
         self._cluster = cluster
         self._metadata = metadata
         self._clock = clock
@@ -56,7 +56,7 @@ class StateLog:
         self, partition: int, records: list[KeyValue], producer: ProducerIdentity | None = None
     ) -> Outcome[Appended]:
         """Write (key, value) records as one batch, transactional if there is a `producer`. Raises KafkaError."""
-        topic = self._metadata.internal_topic(self._topic)
+        topic = self._metadata.internal_topic(self.topic)
         target = topic.partition(partition)
         if target is None:
             raise KafkaError(ErrorCode.NOT_COORDINATOR)
@@ -79,7 +79,7 @@ class StateLog:
 
     def load(self, coordinator: Replayer) -> None:
         """Replay every partition of the topic, then let the coordinator begin."""
-        topic = self._cluster.topics.get(self._topic)
+        topic = self._cluster.topics.get(self.topic)
         if topic is not None:
             for partition in topic.partitions:
                 for batch in read_batches(partition.log):
@@ -101,7 +101,7 @@ class StateLog:
         except (KafkaError, ProtocolError) as error:
             self._log.warning(
                 "coordinator records not understood",
-                topic=self._topic,
+                topic=self.topic,
                 partition=partition.index,
                 offset=batch.base_offset,
                 reason=str(error),

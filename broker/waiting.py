@@ -38,17 +38,24 @@ class Parked:
 
 class ByteWaiter:
     """Waits until the watched partitions hold `min_bytes` beyond their fetch offsets, one of them goes away, or time
-    is up.
+    is up. With `committed_only`, records of open transactions do not count.
     """
 
-    __slots__ = ("_min_bytes", "_timer", "_watched", "pending")
+    __slots__ = ("_committed_only", "_min_bytes", "_timer", "_watched", "pending")
 
     def __init__(
-        self, watched: list[tuple[Partition, int, int]], min_bytes: int, max_wait_ms: int, timers: Timers
+        self,
+        watched: list[tuple[Partition, int, int]],
+        min_bytes: int,
+        max_wait_ms: int,
+        timers: Timers,
+        *,
+        committed_only: bool = False,
     ) -> None:
         """`watched`: (partition, fetch offset, most bytes that count from it)."""
         self.pending: Pending[None] = Pending()
         self._watched = watched
+        self._committed_only = committed_only
         self._min_bytes = min_bytes
         for partition, _, _ in watched:
             partition.waiters.add(self)
@@ -56,14 +63,14 @@ class ByteWaiter:
 
     def partition_grew(self) -> None:
         """A watched partition was appended to. Wakes only if the answer can be given now."""
-        if self._min_bytes > 1 and self._available() < self._min_bytes:
+        if (self._min_bytes > 1 or self._committed_only) and self._available() < self._min_bytes:
             return
         self.wake()
 
     def _available(self) -> int:
         total = 0
         for partition, offset, limit in self._watched:
-            total += min(partition.log.available_bytes(offset), limit)
+            total += min(partition.log.available_bytes(offset, committed_only=self._committed_only), limit)
             if total >= self._min_bytes:
                 break
         return total

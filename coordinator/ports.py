@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from ottla.log.door import Appended, Outcome
@@ -36,6 +37,12 @@ class RequestContext(Protocol):
 class TopicLookup(Protocol):
     """Which topics exist; topic ids are 16 bytes."""
 
+    @property
+    def version(self) -> int:
+        """Another number whenever topics or their partitions changed."""
+        ...
+
+    def names(self) -> Iterable[str]: ...
     def name_of(self, topic_id: bytes) -> str | None: ...
     def id_of(self, name: str) -> bytes | None: ...
     def partition_count(self, name: str) -> int | None: ...

@@ -6,8 +6,8 @@ returns `Done` (the value is there) or `Pending` (it will be; park the request).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from ottla.log.txn_index import AbortedTransaction
 from ottla.wire.schema import Buffer
@@ -123,17 +123,35 @@ class Appended:
 
 class ReadResult:
     """Whole stored batches from the one holding the fetch offset on (the last may be cut), and the offsets around
-    them."""
+    them. `aborted`, of a read of committed records only: the aborted transactions whose records a reader will meet
+    there and must leave out, in the order of their markers."""
 
-    __slots__ = ("high_watermark", "last_stable_offset", "log_start_offset", "records")
+    __slots__ = ("aborted", "high_watermark", "last_stable_offset", "log_start_offset", "records")
 
     def __init__(
-        self, records: FileSlice | bytes, high_watermark: int, last_stable_offset: int, log_start_offset: int
+        self,
+        records: FileSlice | bytes,
+        high_watermark: int,
+        last_stable_offset: int,
+        log_start_offset: int,
+        aborted: Sequence[AbortedTransaction] = (),
     ) -> None:
+        self.aborted = aborted
         self.records = records
         self.high_watermark = high_watermark
         self.last_stable_offset = last_stable_offset
         self.log_start_offset = log_start_offset
+
+
+class ProducerView(NamedTuple):
+    """What a log knows of one producer id (DescribeProducers); -1 where there is nothing."""
+
+    producer_id: int
+    epoch: int
+    last_sequence: int
+    last_timestamp_ms: int
+    coordinator_epoch: int
+    transaction_first_offset: int
 
 
 class TimestampOffset:
@@ -159,8 +177,18 @@ class PartitionLog(Protocol):
     @property
     def last_stable_offset(self) -> int: ...
 
+    def size_bytes(self) -> int:
+        """Bytes of all its log files."""
+        ...
+
     def append(
-        self, records: Buffer, *, leader_epoch: int, from_client: bool = True, expected_offset: int | None = None
+        self,
+        records: Buffer,
+        *,
+        leader_epoch: int,
+        from_client: bool = True,
+        expected_offset: int | None = None,
+        transaction_version: int = 0,
     ) -> Outcome[Appended]:
         """Validate and store one record batch (v2); a writable buffer is stamped in place, anything else is copied
         first.
@@ -168,11 +196,37 @@ class PartitionLog(Protocol):
         Done by the time it returns as far as order and offset go; Pending only while durability is waited for
         (flush.messages): its records are read, and the high watermark passes them, once it is settled. If it fails with
         KAFKA_STORAGE_ERROR they keep their place and are made durable as soon as the disk allows.
-        `from_client` False (coordinators, metadata) skips the checks meant for producers. `expected_offset` makes it a
-        durable compare-and-set: it must equal the log end offset, and the batch is on disk when this returns (Done), or
-        taken back when it raises. Raises KafkaError: CORRUPT_MESSAGE, INVALID_RECORD,
+        `from_client` False (coordinators, metadata) skips the checks meant for producers but that of the epoch.
+        `expected_offset` makes it a durable compare-and-set: it must equal the log end offset, and the batch is on disk
+        when this returns (Done), or taken back when it raises. `transaction_version` is that of a transactional batch
+        (0: not known, or not transactional): from 2 on, a producer that the log does not know must begin with sequence
+        0 (KIP-890). That the transaction coordinator knows of the transaction is for the caller to verify, before.
+
+        A batch that the log holds already, the last five of the producer, is answered like the first time, as a
+        duplicate. Raises KafkaError: CORRUPT_MESSAGE, INVALID_RECORD,
         MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE, INVALID_TIMESTAMP, OUT_OF_ORDER_SEQUENCE_NUMBER,
-        INVALID_PRODUCER_EPOCH, KAFKA_STORAGE_ERROR, and INVALID_UPDATE_VERSION when `expected_offset` is not the end.
+        INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE (the producer's transaction is open, the batch not transactional),
+        KAFKA_STORAGE_ERROR, and INVALID_UPDATE_VERSION when `expected_offset` is not the end.
+        """
+        ...
+
+    def append_marker(
+        self,
+        producer_id: int,
+        producer_epoch: int,
+        commit: bool,
+        coordinator_epoch: int,
+        *,
+        leader_epoch: int,
+        transaction_version: int,
+    ) -> Outcome[Appended]:
+        """Store the control batch that ends the producer's transaction here; what readers of committed records wait
+        for. Where none is open it is stored all the same, so that writing it again after a crash does no harm.
+
+        `producer_epoch` is the marker's own, from transaction version 2 on one beyond that of the records (KIP-890).
+        Pending as with `append`. Raises KafkaError INVALID_PRODUCER_EPOCH (the log knows a newer epoch or, from version
+        2 on, the same one with its transaction open: this is the marker of an earlier one),
+        TRANSACTION_COORDINATOR_FENCED (it knows a newer coordinator), KAFKA_STORAGE_ERROR.
         """
         ...
 
@@ -186,9 +240,9 @@ class PartitionLog(Protocol):
         """
         ...
 
-    def available_bytes(self, offset: int) -> int:
-        """An upper estimate of the bytes a read at `offset` could return now; costs no I/O (the min_bytes test of
-        Fetch)."""
+    def available_bytes(self, offset: int, *, committed_only: bool = False) -> int:
+        """An upper estimate of the bytes a read at `offset` could return now (the min_bytes test of Fetch); costs no
+        I/O, but for one small read of `committed_only` where a transaction is open."""
         ...
 
     def offset_for_timestamp(self, timestamp_ms: int) -> Outcome[TimestampOffset]:
@@ -201,7 +255,16 @@ class PartitionLog(Protocol):
 
     def aborted_transactions(self, from_offset: int, upper_offset: int) -> list[AbortedTransaction]:
         """Aborted transactions with records from `from_offset` up to, not including, `upper_offset`, in the order of
-        their markers: what a Fetch of committed records tells its reader to leave out. Costs no I/O."""
+        their markers. A read of committed records has them in its result. Costs no I/O."""
+        ...
+
+    def open_transaction_epoch(self, producer_id: int) -> int:
+        """The producer's epoch if its transaction is open here, else -1: a batch of that epoch needs no verification
+        by the transaction coordinator (KIP-890)."""
+        ...
+
+    def producers_view(self) -> list[ProducerView]:
+        """All producers that the log remembers (DescribeProducers)."""
         ...
 
     def epoch_at_start(self) -> int:

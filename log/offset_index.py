@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 
 ENTRY_BYTES = 8
 
@@ -36,6 +36,11 @@ class OffsetIndex:
         helps."""
         index = bisect_right(self.offsets, min(offset - self.base_offset, 0x7FFFFFFF))
         return self.positions[index - 1] if index else 0
+
+    def offset_after(self, position: int) -> int | None:
+        """The last offset of the first indexed batch that begins at or after byte `position`; None if none does."""
+        index = bisect_left(self.positions, position)
+        return self.base_offset + self.offsets[index] if index < len(self.offsets) else None
 
     def last_position(self) -> int:
         """Position of the last entry, 0 if there is none."""

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Final
 
 from ottla.log.clock import Clock
 from ottla.log.config import MAX_LONG, LogConfig
-from ottla.log.door import Appended, Done, Outcome, Pending, ReadResult, TimestampOffset
+from ottla.log.door import Appended, Done, Outcome, Pending, ProducerView, ReadResult, TimestampOffset
 from ottla.log.files import FilePool, StoredSlice, storage_error
 from ottla.log.filesystem import FileSystem
 from ottla.log.flushing import Extent, FlushJob, FlushQueue
 from ottla.log.health import Health
 from ottla.log.ids import Ids, uuid_text
 from ottla.log.leader_epoch import LeaderEpochs
-from ottla.log.producer_state import ProducerState
+from ottla.log.producer_state import ProducerState, SentBatch
 from ottla.log.retention import SegmentFacts
 from ottla.log.scan import DamagedBatchError, StoredBatch
 from ottla.log.segment import Segment, file_stem
@@ -36,7 +36,9 @@ from ottla.wire.records import (
     TRANSACTIONAL_BIT,
     ControlRecordType,
     RecordBatch,
+    build_control_batch,
     stamp,
+    stamp_append_time,
 )
 from ottla.wire.schema import Buffer
 
@@ -94,6 +96,7 @@ class Partition:
     """
 
     __slots__ = (
+        "_ended",
         "_env",
         "_jitter_ms",
         "_latest_epoch",
@@ -145,6 +148,8 @@ class Partition:
         self.high_watermark = 0
         self.last_stable_offset = 0
         self.recovery_point = 0
+        # (first offset, marker offset) of transactions that ended beyond the high watermark; older ones may linger
+        self._ended: list[tuple[int, int]] = []
         self._waiters: list[tuple[int, Appended, Pending[Appended]]] = []  # until all below the offset is durable
         self._must_rewrite = False  # a flush failed: what follows the recovery point may be in memory only
         self.last_flush_mono_ms = env.clock.mono_ms()
@@ -177,7 +182,13 @@ class Partition:
     # --- append
 
     def append(
-        self, records: Buffer, *, leader_epoch: int, from_client: bool = True, expected_offset: int | None = None
+        self,
+        records: Buffer,
+        *,
+        leader_epoch: int,
+        from_client: bool = True,
+        expected_offset: int | None = None,
+        transaction_version: int = 0,
     ) -> Outcome[Appended]:
         """See `door.PartitionLog.append`."""
         base_offset = self.log_end_offset
@@ -192,21 +203,21 @@ class Partition:
         delta = batch.last_offset_delta
         last_offset = base_offset + delta
         producer_id = batch.producer_id
-        if producer_id >= 0 and from_client:
-            sequence = batch.base_sequence
-            duplicate = self.producers.check(
-                producer_id,
-                batch.producer_epoch,
-                sequence,
-                sequence + delta & 0x7FFFFFFF,
-                transactional=attributes & TRANSACTIONAL_BIT != 0,
-            )
-            if duplicate is not None:
-                first = duplicate.last_offset - duplicate.offset_delta
-                stored = Appended(first, duplicate.last_offset, duplicate.timestamp_ms, self.log_start_offset, True)
-                if duplicate.last_offset >= self.high_watermark:  # a retry that comes before the first try is durable
-                    return self._when_durable(duplicate.last_offset + 1, stored)
-                return Done(stored)
+        if producer_id >= 0:
+            if from_client:
+                sequence = batch.base_sequence
+                duplicate = self.producers.check(
+                    producer_id,
+                    batch.producer_epoch,
+                    sequence,
+                    sequence + delta & 0x7FFFFFFF,
+                    transactional=attributes & TRANSACTIONAL_BIT != 0,
+                    from_zero=transaction_version >= 2,
+                )
+                if duplicate is not None:
+                    return self._stored_before(duplicate)
+            else:
+                self.producers.check_epoch(producer_id, batch.producer_epoch)
         size = batch.size
         data = batch.data
         try:
@@ -242,9 +253,46 @@ class Partition:
         if end - self.recovery_point >= config.flush_messages or self.high_watermark != base_offset:
             return self._when_durable(end, appended)
         self.high_watermark = end
-        opened = self.producers.open_transactions
-        self.last_stable_offset = next(iter(opened.values())) if opened else end
+        self.last_stable_offset = self._stable_offset() if self.producers.open_transactions else end
         return Done(appended)
+
+    def append_marker(
+        self,
+        producer_id: int,
+        producer_epoch: int,
+        commit: bool,
+        coordinator_epoch: int,
+        *,
+        leader_epoch: int,
+        transaction_version: int,
+    ) -> Outcome[Appended]:
+        """See `door.PartitionLog.append_marker`."""
+        self.producers.check_marker(producer_id, producer_epoch, coordinator_epoch, transaction_version)
+        now_ms = self._env.clock.wall_ms()
+        marker = build_control_batch(producer_id, producer_epoch, commit, coordinator_epoch, timestamp_ms=now_ms)
+        if self.config.message_timestamp_type != "CreateTime":
+            stamp_append_time(marker, now_ms)
+        return self.append(marker, leader_epoch=leader_epoch, from_client=False)
+
+    def _stored_before(self, batch: SentBatch) -> Outcome[Appended]:
+        """The answer to a producer that sends a stored batch again."""
+        first_offset = batch.last_offset - batch.offset_delta
+        stored = Appended(first_offset, batch.last_offset, batch.timestamp_ms, self.log_start_offset, True)
+        if batch.last_offset >= self.high_watermark:  # it comes before the first try is durable
+            return self._when_durable(batch.last_offset + 1, stored)
+        return Done(stored)
+
+    def _stable_offset(self) -> int:
+        """The high watermark, or the first offset of the earliest transaction that had not ended below it.
+
+        What was trimmed holds nobody up.
+        """
+        end = self.high_watermark
+        stable = min(end, next(iter(self.producers.open_transactions.values()), end))
+        for first_offset, marker_offset in self._ended:
+            if marker_offset >= end and first_offset < stable:
+                stable = first_offset
+        return max(stable, self.log_start_offset)
 
     def _when_durable(self, end: int, appended: Appended) -> Pending[Appended]:
         """Settled with `appended` once all below `end` is flushed, or the flush failed."""
@@ -255,11 +303,20 @@ class Partition:
 
     def _note_producer(self, batch: ValidBatch, last_offset: int) -> None:
         if batch.attributes & CONTROL_BIT:
-            aborted_from = self._end_transaction(
-                batch.data, batch.producer_id, batch.producer_epoch, batch.max_timestamp_ms, last_offset
+            first_offset, aborts = self._end_transaction(
+                self.producers,
+                batch.data,
+                batch.producer_id,
+                batch.producer_epoch,
+                batch.max_timestamp_ms,
+                last_offset,
             )
-            if aborted_from >= 0 and self.active is not None:
-                self.note_aborted(self.active, self.producers, batch.producer_id, aborted_from, last_offset)
+            if first_offset < 0:
+                return
+            self._ended = [ended for ended in self._ended if ended[1] >= self.high_watermark]
+            self._ended.append((first_offset, last_offset))
+            if aborts and self.active is not None:
+                self.note_aborted(self.active, self.producers, batch.producer_id, first_offset, last_offset)
         elif batch.base_sequence >= 0:
             self.producers.update(
                 batch.producer_id,
@@ -271,17 +328,19 @@ class Partition:
                 transactional=batch.attributes & TRANSACTIONAL_BIT != 0,
             )
 
-    def _end_transaction(self, data: Buffer, producer_id: int, epoch: int, timestamp_ms: int, offset: int) -> int:
-        """Apply a marker; returns the first offset of the transaction that it aborts, -1 if it aborts none."""
+    def _end_transaction(
+        self, producers: ProducerState, data: Buffer, producer_id: int, epoch: int, timestamp_ms: int, offset: int
+    ) -> tuple[int, bool]:
+        """Apply a marker; returns (first offset of the transaction that it ends, -1 if it ends none; if it aborts)."""
         try:
             kind, coordinator_epoch = RecordBatch(data).control_record()
         except KafkaError as error:
             self._env.warn(f"{self.folder}: the control batch at offset {offset} is not readable ({error})")
-            return -1
+            return -1, False
         if kind not in (ControlRecordType.ABORT, ControlRecordType.COMMIT):
-            return -1
-        first_offset = self.producers.end_transaction(producer_id, epoch, coordinator_epoch, timestamp_ms)
-        return first_offset if kind == ControlRecordType.ABORT else -1
+            return -1, False
+        first_offset = producers.end_transaction(producer_id, epoch, coordinator_epoch, timestamp_ms)
+        return first_offset, kind == ControlRecordType.ABORT
 
     @staticmethod
     def note_aborted(
@@ -437,19 +496,33 @@ class Partition:
             else:
                 file.used = True
             records = StoredSlice(self._env.fs, file, position, nbytes)
+            if committed_only:
+                upper_offset = self._upper_offset(segment, position + nbytes)
+                aborted = self.aborted_transactions(offset, upper_offset)
+                return Done(ReadResult(records, high_watermark, stable, log_start, aborted))
         except (OSError, DamagedBatchError) as error:
             raise self._unreadable(error) from error
         return Done(ReadResult(records, high_watermark, stable, log_start))
+
+    def _upper_offset(self, segment: Segment, position: int) -> int:
+        """An offset that no record before byte `position` of the segment reaches, as near as the index knows it."""
+        offset = segment.offset_index.offset_after(position)
+        if offset is not None:
+            return offset
+        later = bisect_right(self.segments, segment.base_offset, key=_base_offset)
+        return self.segments[later].base_offset if later < len(self.segments) else self.log_end_offset
 
     def _segment_index(self, offset: int) -> int:
         index = bisect_right(self.segments, offset, key=_base_offset) - 1
         return index if index > 0 else 0
 
-    def available_bytes(self, offset: int) -> int:
+    def available_bytes(self, offset: int, *, committed_only: bool = False) -> int:
         """See `door.PartitionLog.available_bytes`."""
         active = self.active
         if active is None or offset >= self.high_watermark:
             return 0
+        if committed_only and self.last_stable_offset < self.high_watermark:
+            return self._available_below(self.last_stable_offset, offset)
         last = active.last_batch
         if last is not None and offset >= last.base_offset:
             return last.size
@@ -460,6 +533,20 @@ class Partition:
             segment = self.segments[index]
             later = sum(other.size for other in self.segments[index + 1 :])
             return later + segment.size - segment.offset_index.position_before(offset)
+        except (OSError, DamagedBatchError):  # the read itself will say so
+            return self.size_bytes()
+
+    def _available_below(self, end: int, offset: int) -> int:
+        """`available_bytes` of the records below `end`, which is below the log end."""
+        if offset >= end:
+            return 0
+        index = self._segment_index(offset)
+        total = 0
+        try:
+            for segment in self.segments[index : self._segment_index(end) + 1]:
+                after = segment.find(end)
+                total += segment.size if after is None else after.position
+            return total - self.segments[index].offset_index.position_before(offset)
         except (OSError, DamagedBatchError):  # the read itself will say so
             return self.size_bytes()
 
@@ -542,6 +629,25 @@ class Partition:
                 break
         return found
 
+    def open_transaction_epoch(self, producer_id: int) -> int:
+        """See `door.PartitionLog.open_transaction_epoch`."""
+        producer = self.producers.producers.get(producer_id)
+        return producer.epoch if producer is not None and producer.transaction_first_offset >= 0 else -1
+
+    def producers_view(self) -> list[ProducerView]:
+        """See `door.PartitionLog.producers_view`."""
+        return [
+            ProducerView(
+                producer_id,
+                producer.epoch,
+                producer.last_sequence,
+                producer.last_timestamp_ms,
+                producer.coordinator_epoch,
+                producer.transaction_first_offset,
+            )
+            for producer_id, producer in self.producers.producers.items()
+        ]
+
     def epoch_at_start(self) -> int:
         """See `door.PartitionLog.epoch_at_start`."""
         return self.epochs.epoch_at(self.log_start_offset)
@@ -570,6 +676,7 @@ class Partition:
 
     def _move_start(self, offset: int) -> None:
         self.log_start_offset = offset
+        self.last_stable_offset = max(self.last_stable_offset, offset)
         if self.epochs.truncate_start(offset):
             self._save_epochs(sync=False)
         self._env.log_start_moved()
@@ -769,9 +876,7 @@ class Partition:
         if self.high_watermark == self.log_end_offset:
             return
         self.high_watermark = max(self.high_watermark, min(offset, self.log_end_offset))
-        opened = self.producers.open_transactions
-        stable = next(iter(opened.values())) if opened else self.high_watermark
-        self.last_stable_offset = min(stable, self.high_watermark)
+        self.last_stable_offset = self._stable_offset()
         for appended, pending in self._take_waiters(offset):
             pending.resolve(appended)
 
@@ -852,8 +957,7 @@ class Partition:
     def adopt_producers(self, producers: ProducerState) -> None:
         """Take over the producer state as of the log end."""
         self.producers = producers
-        opened = producers.open_transactions
-        self.last_stable_offset = next(iter(opened.values())) if opened else self.log_end_offset
+        self.last_stable_offset = self._stable_offset()
 
     def replay(self, producers: ProducerState, segment: Segment, batch: StoredBatch) -> int:
         """Apply a stored batch to a producer state that is being rebuilt; returns the first offset of the transaction
@@ -863,13 +967,15 @@ class Partition:
         if batch.attributes & CONTROL_BIT:
             if batch.size == HEADER_SIZE:  # compaction took the marker out: nothing of its transaction is left
                 return -1
-            data = segment.read_batch(batch.position, batch.size)
-            held, self.producers = self.producers, producers
-            aborted_from = self._end_transaction(
-                data, batch.producer_id, batch.producer_epoch, batch.max_timestamp_ms, batch.last_offset
+            first_offset, aborts = self._end_transaction(
+                producers,
+                segment.read_batch(batch.position, batch.size),
+                batch.producer_id,
+                batch.producer_epoch,
+                batch.max_timestamp_ms,
+                batch.last_offset,
             )
-            self.producers = held
-            return aborted_from
+            return first_offset if aborts else -1
         if batch.base_sequence >= 0:
             producers.update(
                 batch.producer_id,

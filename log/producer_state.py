@@ -63,13 +63,23 @@ class ProducerState:
         # offset
         self.open_transactions: dict[int, int] = {}
 
-    def check(self, producer_id: int, epoch: int, first: int, last: int, *, transactional: bool) -> SentBatch | None:
+    def check(
+        self, producer_id: int, epoch: int, first: int, last: int, *, transactional: bool, from_zero: bool = False
+    ) -> SentBatch | None:
         """May a batch with sequences `first`..`last` be appended? The stored batch it repeats, or None if it is new.
 
-        Raises KafkaError INVALID_PRODUCER_EPOCH, OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_TXN_STATE.
+        A producer that is not known may begin anywhere, unless `from_zero` (KIP-890: each transaction has an epoch of
+        its own, so it begins anew). Raises KafkaError INVALID_PRODUCER_EPOCH, OUT_OF_ORDER_SEQUENCE_NUMBER,
+        INVALID_TXN_STATE.
         """
         producer = self.producers.get(producer_id)
         if producer is None:
+            if from_zero and first != 0:
+                raise KafkaError(
+                    ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+                    f"Invalid sequence number for producer {producer_id}, of which nothing is known: {first} (incoming "
+                    f"seq. number), 0 was expected",
+                )
             return None
         if epoch == producer.epoch:
             for batch in producer.batches:
@@ -83,10 +93,7 @@ class ProducerState:
                     f"{expected} (current end sequence number)",
                 )
         elif epoch < producer.epoch:
-            raise KafkaError(
-                ErrorCode.INVALID_PRODUCER_EPOCH,
-                f"Epoch of producer {producer_id} is {epoch}, smaller than the last seen epoch {producer.epoch}",
-            )
+            raise _old_epoch(producer_id, epoch, producer.epoch)
         elif first != 0:
             raise KafkaError(
                 ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
@@ -99,6 +106,32 @@ class ProducerState:
                 f"Expected transactional write from producer {producer_id}, whose transaction is open",
             )
         return None
+
+    def check_epoch(self, producer_id: int, epoch: int) -> None:
+        """What is checked of a batch that a coordinator writes for a producer. Raises KafkaError
+        INVALID_PRODUCER_EPOCH."""
+        producer = self.producers.get(producer_id)
+        if producer is not None and epoch < producer.epoch:
+            raise _old_epoch(producer_id, epoch, producer.epoch)
+
+    def check_marker(self, producer_id: int, epoch: int, coordinator_epoch: int, transaction_version: int) -> None:
+        """May a marker be appended? Raises KafkaError INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED.
+
+        From transaction version 2 on, the marker's epoch is one beyond that of the records it ends: one of the same
+        epoch came late and would end the next transaction. But if none is open, it is a marker that is written again.
+        """
+        producer = self.producers.get(producer_id)
+        if producer is None:
+            return
+        late = epoch == producer.epoch and transaction_version >= 2 and producer.transaction_first_offset >= 0
+        if epoch < producer.epoch or late:
+            raise _old_epoch(producer_id, epoch, producer.epoch)
+        if coordinator_epoch < producer.coordinator_epoch:
+            raise KafkaError(
+                ErrorCode.TRANSACTION_COORDINATOR_FENCED,
+                f"Invalid coordinator epoch for producer {producer_id}: {coordinator_epoch} (zombie), "
+                f"{producer.coordinator_epoch} (current)",
+            )
 
     def update(
         self,
@@ -196,6 +229,14 @@ class ProducerState:
         )
         state.open_transactions = {producer_id: first_offset for first_offset, producer_id in opened}
         return state
+
+
+def _old_epoch(producer_id: int, epoch: int, known_epoch: int) -> KafkaError:
+    comparison = "equal to" if epoch == known_epoch else "smaller than"
+    return KafkaError(
+        ErrorCode.INVALID_PRODUCER_EPOCH,
+        f"Epoch of producer {producer_id} is {epoch}, {comparison} the last seen epoch {known_epoch}",
+    )
 
 
 _NO_BATCH = SentBatch(NO_SEQUENCE, NO_SEQUENCE, -1, 0, -1)

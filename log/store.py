@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
@@ -305,6 +306,14 @@ class Store:
         """Base64 text, from meta.properties."""
         return self._directory_id
 
+    def disk_space(self) -> tuple[int, int]:
+        """Bytes in all and bytes free of the disk that holds the folder; (-1, -1) if it does not say."""
+        try:
+            usage = shutil.disk_usage(self.path)
+        except OSError:
+            return -1, -1
+        return usage.total, usage.free
+
     def create(
         self, topic: str, partition: int, topic_id: bytes, overrides: dict[str, str], *, lazy: bool
     ) -> Partition:
@@ -406,6 +415,13 @@ class Store:
         for (held, _), log in self._partitions.items():
             if held == topic:
                 log.configure(config)
+
+    def set_defaults(self, broker_defaults: Mapping[str, str]) -> None:
+        """New defaults for all topics, as in `open`. Raises KafkaError INVALID_CONFIG."""
+        self._defaults = LogConfig.from_broker(broker_defaults)
+        held, self._configs = self._configs, {}
+        for (topic, _), log in self._partitions.items():
+            log.configure(self._config(topic, held[topic][0] if topic in held else {}))
 
     def close(self) -> None:
         """Flush, write checkpoints and the clean-shutdown mark, unlock. Idempotent.

@@ -13,7 +13,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-SETS = {"topic": "topic", "broker": "broker", "broker_dynamic_only": "broker"}  # set in the source: scope in the result
+# set in the source: scope in the result
+SETS = {
+    "topic": "topic",
+    "broker": "broker",
+    "broker_dynamic_only": "broker",
+    "group": "group",
+    "client_metrics": "client_metrics",
+}
 REQUIRED = "<required>"  # the source's word for "Kafka has no default"
 
 
@@ -27,6 +34,8 @@ def compact(config: dict[str, Any]) -> dict[str, Any]:
             result[key] = config[key]
     if config.get("update", "read-only") != "read-only":
         result["dynamic"] = True
+    if config.get("update") == "per-broker":
+        result["per_broker"] = True
     if config["set"] == "broker_dynamic_only":
         result["hidden"] = True
     return result

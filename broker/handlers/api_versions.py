@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ottla.broker.handlers import feature_levels, handlers
+from ottla.broker.features import finalized, supported
+from ottla.broker.handlers import handlers
 from ottla.wire.apis import ApiKey
 from ottla.wire.errors import ErrorCode
 from ottla.wire.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 # Produce 0-2 are refused, yet listed: librdkafka before 1.x does not believe in the protocol otherwise (KAFKA-18659).
 _LISTED_FROM = {ApiKey.PRODUCE: 0}
-_FEATURES_EPOCH = 0  # levels follow the code, so they never change while a broker runs
 
 
 def handle(broker: Broker, context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse:
@@ -30,19 +30,20 @@ def handle(broker: Broker, context: Context, request: ApiVersionsRequest) -> Api
         code = _addressee_fault(broker, request)
         if code is not None:
             return ApiVersionsResponse(error_code=code)
-    levels = feature_levels()
     return ApiVersionsResponse(
         api_keys=[_entry(key) for key in sorted(handlers)],
         # All of them begin at level 0, which clients before v4 choke on.
         supported_features=[
             ApiVersionsResponse.SupportedFeatureKey(name=name, min_version=0, max_version=level)
-            for name, level in levels.items()
+            for name, level in supported().items()
             if version >= 4
         ],
-        finalized_features_epoch=_FEATURES_EPOCH,
+        # Clients believe the levels of the highest epoch that they have seen.
+        finalized_features_epoch=broker.metadata.end_offset,
         finalized_features=[
             ApiVersionsResponse.FinalizedFeatureKey(name=name, min_version_level=level, max_version_level=level)
-            for name, level in levels.items()
+            for name, level in finalized(broker.cluster).items()
+            if level  # as in Kafka, level 0 is that of a feature which is off
         ],
     )
 

@@ -47,6 +47,8 @@ def _grow(broker: Broker, context: Context, wanted: Wanted, *, validate_only: bo
         )
     given = None if wanted.assignments is None else [assignment.broker_ids for assignment in wanted.assignments]
     spread = broker.metadata.plan_partitions(topic, wanted.count, given)
+    if broker.throttle is not None:
+        broker.throttle.mutate(context, len(spread), strict=context.api_version >= 3)
     if not validate_only:
         broker.metadata.add_partitions(topic, spread)
         broker.log.info("partitions added", topic=topic.name, partitions=wanted.count, by=context.client_id)

@@ -34,6 +34,8 @@ def handle(broker: Broker, context: Context, request: CreateTopicsRequest) -> Cr
                     f"at most {MAX_PARTITIONS_PER_REQUEST} partitions may be created at once",
                 )
             plan = _plan(broker, wanted)
+            if broker.throttle is not None:
+                broker.throttle.mutate(context, len(plan.assignments), strict=context.api_version >= 6)
             if not request.validate_only:
                 broker.metadata.create_topic(plan)
                 broker.log.info("topic created", topic=name, partitions=len(plan.assignments), by=context.client_id)

@@ -38,6 +38,8 @@ def handle(broker: Broker, context: Context, request: DeleteTopicsRequest) -> De
                 if name is None:
                     continue  # the other one's result speaks for both
                 raise KafkaError(ErrorCode.INVALID_REQUEST, "the topic is named twice in the request")
+            if broker.throttle is not None:
+                broker.throttle.mutate(context, len(topic.partitions), strict=version >= 5)
             broker.delete_topic(topic)
             broker.log.info("topic deleted", topic=topic.name, by=context.client_id)
         except KafkaError as failure:

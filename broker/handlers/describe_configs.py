@@ -1,12 +1,20 @@
-"""DescribeConfigs (32), v1-4: the configs of topics and of this broker. KIP-226 (synonyms), KIP-569 (types,
-documentation).
+"""DescribeConfigs (32), v1-4: the configs of topics, of this broker and its loggers, of groups and client metrics.
+
+KIP-226 (synonyms), KIP-569 (types, documentation).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ottla.broker.cluster import TOPIC_RESOURCE
+from ottla.broker import describe_configs
+from ottla.broker.cluster import (
+    BROKER_RESOURCE,
+    CLIENT_METRICS_RESOURCE,
+    GROUP_RESOURCE,
+    LOGGER_RESOURCE,
+    TOPIC_RESOURCE,
+)
 from ottla.broker.describe_configs import ConfigEntry
 from ottla.broker.names import name_fault
 from ottla.wire.errors import ErrorCode, KafkaError
@@ -20,7 +28,6 @@ Resource = DescribeConfigsRequest.DescribeConfigsResource
 Result = DescribeConfigsResponse.DescribeConfigsResult
 ConfigResult = DescribeConfigsResponse.DescribeConfigsResourceResult
 SynonymResult = DescribeConfigsResponse.DescribeConfigsSynonym
-BROKER_RESOURCE = 4
 
 
 def handle(broker: Broker, context: Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
@@ -59,11 +66,36 @@ def _entries(broker: Broker, resource: Resource) -> list[ConfigEntry]:
         return broker.config.describe_topic(topic.overrides)
     if resource.resource_type == BROKER_RESOURCE:
         if not name:
-            return []  # what is set for all brokers at run time: nothing can be yet
-        if name != str(broker.node.id):
-            raise KafkaError(ErrorCode.INVALID_REQUEST, f"this is broker {broker.node.id}, not {name!r}")
+            return describe_configs.describe_broker_defaults(broker.config)
+        _check_node(broker, name)
         return broker.config.describe_broker()
-    raise KafkaError(ErrorCode.INVALID_REQUEST, f"configs of resource type {resource.resource_type} are not served yet")
+    if resource.resource_type == LOGGER_RESOURCE:
+        if not name:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "Broker id must not be empty")
+        _check_node(broker, name)
+        return describe_configs.describe_loggers(broker.configs.loggers)
+    overrides = broker.cluster.configs.get((resource.resource_type, name), {})
+    if resource.resource_type == GROUP_RESOURCE:
+        if not name:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "Group name must not be empty")
+        return describe_configs.describe_group(overrides, broker.config)
+    if resource.resource_type == CLIENT_METRICS_RESOURCE:
+        if not name:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "Client metrics subscription name must not be empty")
+        return describe_configs.describe_client_metrics(overrides)
+    raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unsupported resource type: {resource.resource_type}")
+
+
+def _check_node(broker: Broker, name: str) -> None:
+    """Raises KafkaError INVALID_REQUEST unless `name` is this broker's id."""
+    try:
+        node_id = int(name)
+    except ValueError:
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"Broker id must be an integer, but it is: {name}") from None
+    if node_id != broker.node.id:
+        raise KafkaError(
+            ErrorCode.INVALID_REQUEST, f"Unexpected broker id, expected {broker.node.id} but received {name}"
+        )
 
 
 def _result(entry: ConfigEntry, request: DescribeConfigsRequest) -> ConfigResult:
@@ -79,5 +111,5 @@ def _result(entry: ConfigEntry, request: DescribeConfigsRequest) -> ConfigResult
             else []
         ),
         config_type=entry.type_code,
-        documentation=entry.documentation if request.include_documentation else None,
+        documentation=entry.documentation if request.include_documentation or entry.documentation == "" else None,
     )

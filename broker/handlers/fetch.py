@@ -1,5 +1,5 @@
-"""Fetch (1), v4-18: stored record batches from given offsets on, waiting for them if asked. KIP-227 (sessions),
-KIP-516.
+"""Fetch (1), v4-18: stored record batches from given offsets on, waiting for them if asked. KIP-98 (committed only),
+KIP-227 (sessions), KIP-516.
 
 The hot path out: plan by offsets alone, wait in purgatory, then read slices of log files that leave by sendfile.
 """
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TopicResponse = FetchResponse.FetchableTopicResponse
 PartitionResponse = FetchResponse.PartitionData
 EpochEndOffset = FetchResponse.EpochEndOffset
+AbortedTransaction = FetchResponse.AbortedTransaction
 READ_COMMITTED = 1
 # A partition that is not there does not end the wait of the others (as observed); what a read says does.
 _KEEPS_WAITING = frozenset((ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID))
@@ -36,7 +37,9 @@ def handle(broker: Broker, context: Context, request: FetchRequest) -> FetchResp
     watched = fetch.watch()
     if watched is None or broker.stopping:
         return fetch.answer()
-    waiter = ByteWaiter(watched, fetch.min_bytes, request.max_wait_ms, broker.timers)
+    waiter = ByteWaiter(
+        watched, fetch.min_bytes, request.max_wait_ms, broker.timers, committed_only=fetch.committed_only
+    )
     return Parked(waiter.pending, fetch.answer, waiter.forget)
 
 
@@ -63,13 +66,13 @@ class _Fetch:
 
     __slots__ = (
         "_broker",
-        "_committed_only",
         "_incremental",
         "_max_bytes",
         "_replica_id",
         "_session",
         "_targets",
         "_wait",
+        "committed_only",
         "min_bytes",
     )
 
@@ -85,7 +88,7 @@ class _Fetch:
         self._session = session
         self._targets = targets
         self._incremental = incremental
-        self._committed_only = request.isolation_level == READ_COMMITTED
+        self.committed_only = request.isolation_level == READ_COMMITTED
         self._replica_id = max(request.replica_id, request.replica_state.replica_id)  # v15 moved it
         self._max_bytes = max(0, min(request.max_bytes, broker.config.fetch_max_bytes))
         self._wait = request.max_wait_ms > 0 and request.min_bytes > 0
@@ -106,7 +109,10 @@ class _Fetch:
                 return None
             if diverging is not None:
                 return None
-            available += min(partition.log.available_bytes(target.fetch_offset), target.max_bytes)
+            log = partition.log
+            available += min(
+                log.available_bytes(target.fetch_offset, committed_only=self.committed_only), target.max_bytes
+            )
             if available >= self.min_bytes:
                 return None
             watched.append((partition, target.fetch_offset, target.max_bytes))
@@ -178,7 +184,7 @@ class _Fetch:
             partition_index=target.index,
             high_watermark=-1,
             records=b"",
-            aborted_transactions=[] if self._committed_only else None,
+            aborted_transactions=[] if self.committed_only else None,
         )
         try:
             partition, diverging = self._readable(key, target)
@@ -195,7 +201,7 @@ class _Fetch:
                 target.fetch_offset,
                 min(target.max_bytes, left),
                 min_one_batch=first,
-                committed_only=self._committed_only,
+                committed_only=self.committed_only,
             )
             assert isinstance(outcome, Done), "cold reads wait before a Fetch is answered"
             result = outcome.value
@@ -204,6 +210,11 @@ class _Fetch:
             # Kafka's two ways to fail, before a read and in it, differ in this field.
             data.aborted_transactions = [] if fault.code in _KEEPS_WAITING else None
             return data, None
+        if result.aborted:
+            data.aborted_transactions = [
+                AbortedTransaction(producer_id=aborted.producer_id, first_offset=aborted.first_offset)
+                for aborted in result.aborted
+            ]
         data.high_watermark = result.high_watermark
         data.last_stable_offset = result.last_stable_offset
         data.log_start_offset = result.log_start_offset

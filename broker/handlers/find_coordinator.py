@@ -1,6 +1,4 @@
-"""FindCoordinator (10), v0-6: which node coordinates a group. KIP-699 (several keys). Transactions are refused, not
-served.
-"""
+"""FindCoordinator (10), v0-6: which node coordinates a group or a transactional id. KIP-699 (several keys)."""
 
 from __future__ import annotations
 
@@ -41,14 +39,13 @@ def error(request: FindCoordinatorRequest, version: int, code: ErrorCode) -> Fin
 
 
 def _find(broker: Broker, context: Context, key: str, key_type: int) -> Coordinator:
-    if key_type == TRANSACTION:
-        broker.log.warning("transactions are not served yet", client=context.client_id, transactional_id=key)
-        # The code that every client takes as final at once; the text says what it is.
-        return _nowhere(key, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "Ottla does not serve transactions yet")
-    if key_type != GROUP:
-        return _nowhere(key, ErrorCode.INVALID_REQUEST, f"coordinator key type {key_type} is not served")
     try:
-        node = broker.group_coordinator_node(key)
+        if key_type == GROUP:
+            node = broker.group_coordinator_node(key)
+        elif key_type == TRANSACTION:
+            node = broker.transaction_coordinator_node(key)
+        else:
+            return _nowhere(key, ErrorCode.INVALID_REQUEST, f"coordinator key type {key_type} is not served")
     except KafkaError:
         return _nowhere(key, ErrorCode.COORDINATOR_NOT_AVAILABLE, "")
     host, port = node.endpoint(context.connection)

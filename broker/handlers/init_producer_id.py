@@ -1,5 +1,5 @@
-"""InitProducerId (22), v0-5: a new producer id for an idempotent producer. KIP-98, KIP-360. Transactional ids are
-refused.
+"""InitProducerId (22), v0-5: a producer id for an idempotent producer, or the next epoch of a transactional one, which
+fences all before it. KIP-98, KIP-360.
 """
 
 from __future__ import annotations
@@ -12,16 +12,12 @@ from ottla.wire.messages.init_producer_id import InitProducerIdRequest, InitProd
 if TYPE_CHECKING:
     from ottla.broker.broker import Broker
     from ottla.broker.dispatch import Context
+    from ottla.coordinator.result import Answer
 
 
-def handle(broker: Broker, context: Context, request: InitProducerIdRequest) -> InitProducerIdResponse:
+def handle(broker: Broker, context: Context, request: InitProducerIdRequest) -> Answer[InitProducerIdResponse]:
     if request.transactional_id is not None:
-        if not request.transactional_id:
-            return error(request, context.api_version, ErrorCode.INVALID_REQUEST)
-        broker.log.warning(
-            "transactions are not served yet", client=context.client_id, transactional_id=request.transactional_id
-        )
-        return error(request, context.api_version, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+        return broker.transactions.init_producer_id(request, context.api_version)
     if (request.producer_id == -1) != (request.producer_epoch == -1):
         return error(request, context.api_version, ErrorCode.INVALID_REQUEST)
     return InitProducerIdResponse(producer_id=broker.metadata.new_producer_id(), producer_epoch=0)

@@ -1,5 +1,5 @@
-"""Produce (0), v3-13: append one record batch to each partition named. KIP-98 (idempotence), KIP-516 (topic ids),
-KIP-951.
+"""Produce (0), v3-13: append one record batch to each partition named. KIP-98 (idempotence, transactions), KIP-516
+(topic ids), KIP-890 (v11: transactions are verified, v12: partitions join them here), KIP-951.
 
 The hot path in: the records stay a view of the receive buffer until the log has written them. Checks on records are the
 log's (log/validate.py); here are those on the request, in Kafka's order.
@@ -24,13 +24,17 @@ from ottla.wire.records import (
     HEADER_SIZE,
     LOG_OVERHEAD,
     TRANSACTIONAL_BIT,
+    RecordBatch,
 )
 from ottla.wire.schema import Buffer
 
 if TYPE_CHECKING:
     from ottla.broker.broker import Broker
-    from ottla.broker.cluster import Topic
+    from ottla.broker.cluster import Partition, Topic
     from ottla.broker.dispatch import Context
+    from ottla.broker.transactions import Verdicts
+    from ottla.coordinator.ports import ProducerIdentity
+    from ottla.wire.schema import Message
 
 PartitionData = ProduceRequest.PartitionProduceData
 TopicResponse = ProduceResponse.TopicProduceResponse
@@ -40,6 +44,15 @@ ADMIN_CLIENT_ID = "__admin_client"  # may write to internal topics, as in Kafka
 _LOW_ATTRIBUTES = ATTRIBUTES + 1
 _ZSTD = 4
 _SIZE_AND_MAGIC = Struct(">i4xb")  # of a batch, from BATCH_LENGTH on
+# Older clients would not try again for these; for NOT_ENOUGH_REPLICAS they do, without asking for metadata.
+_COORDINATOR_AWAY = frozenset(
+    (
+        ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+        ErrorCode.COORDINATOR_NOT_AVAILABLE,
+        ErrorCode.NOT_COORDINATOR,
+        ErrorCode.NETWORK_EXCEPTION,
+    )
+)
 # When the log refuses with these codes, Kafka does not tell the log start offset.
 _WITHOUT_LOG_START = frozenset(
     (
@@ -51,10 +64,47 @@ _WITHOUT_LOG_START = frozenset(
 )
 
 
-def handle(broker: Broker, context: Context, request: ProduceRequest) -> ProduceResponse | Parked | None:
+def handle(
+    broker: Broker, context: Context, request: ProduceRequest
+) -> ProduceResponse | Parked | Pending[Message | None] | None:
+    if not _is_transactional(request):
+        return _append_all(broker, context, request, None, None)
+    if request.transactional_id is None:
+        return _append_all(broker, context, request, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, None)
+    verdicts = _admit(broker, context, request, request.transactional_id)
+    if not isinstance(verdicts, Pending):
+        return _append_all(broker, context, request, None, verdicts)
+    for topic in request.topic_data:  # they leave the receive buffer
+        for data in topic.partition_data:
+            data.records = None if data.records is None else bytearray(data.records)
+    answer: Pending[Message | None] = Pending()
+
+    def admitted(verdicts: Pending[Verdicts]) -> None:
+        try:
+            appended = _append_all(broker, context, request, None, verdicts.result())
+        except Exception as error:
+            answer.fail(error)
+            return
+        if isinstance(appended, Parked):
+            appended.pending.then(lambda _: answer.resolve(appended.finish()))
+        else:
+            answer.resolve(appended)
+
+    verdicts.then(admitted)
+    return answer
+
+
+def _append_all(
+    broker: Broker,
+    context: Context,
+    request: ProduceRequest,
+    refused: ErrorCode | None,
+    verdicts: Verdicts | None,
+) -> ProduceResponse | Parked | None:
+    """`refused`: the code for every partition, if the request as a whole can't be served. `verdicts`: where batches of
+    a transaction may be appended."""
     cluster = broker.cluster
     by_id = context.api_version >= 13
-    refused = _refusal(request)
     responses: list[TopicResponse] = []
     waiting: list[tuple[PartitionResponse, Pending[Appended]]] = []
     failed: ErrorCode | None = None
@@ -71,7 +121,7 @@ def handle(broker: Broker, context: Context, request: ProduceRequest) -> Produce
                 code = ErrorCode.UNKNOWN_TOPIC_ID if by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
                 answer = PartitionResponse(index=data.index, error_code=code, base_offset=-1)
             else:
-                answer = _append(broker, context, request, topic, data, waiting)
+                answer = _append(broker, context, request, topic, data, verdicts, waiting)
             if answer.error_code:
                 failed = ErrorCode(answer.error_code)
             answers.append(answer)
@@ -113,14 +163,45 @@ def error(request: ProduceRequest, version: int, code: ErrorCode) -> ProduceResp
     )
 
 
-def _refusal(request: ProduceRequest) -> ErrorCode | None:
-    """The code for every partition, if the request as a whole can't be served: transactions are not served yet."""
+def _is_transactional(request: ProduceRequest) -> bool:
+    """Whether any batch is part of a transaction."""
     for topic in request.topic_data:
         for data in topic.partition_data:
             records = data.records
             if records is not None and len(records) >= HEADER_SIZE and records[_LOW_ATTRIBUTES] & TRANSACTIONAL_BIT:
-                return ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
-    return None
+                return True
+    return False
+
+
+def _admit(
+    broker: Broker, context: Context, request: ProduceRequest, transactional_id: str
+) -> Verdicts | Pending[Verdicts]:
+    """Where the batches of the producer's transaction may be appended; what else is wrong is found when they are.
+
+    Raises KafkaError INVALID_PRODUCER_ID_MAPPING if they are of several producers.
+    """
+    from ottla.broker.transactions import ClientProtocol, admit
+
+    cluster = broker.cluster
+    version = context.api_version
+    producers: set[ProducerIdentity] = set()
+    partitions: list[Partition] = []
+    for topic_data in request.topic_data:
+        topic = cluster.topics_by_id.get(topic_data.topic_id) if version >= 13 else cluster.topics.get(topic_data.name)
+        for data in topic_data.partition_data:
+            partition = topic.partition(data.index) if topic is not None else None
+            try:
+                batch = RecordBatch(_one_batch(data.records, version))
+            except KafkaError:
+                continue
+            if partition is not None and batch.is_transactional and batch.producer_id >= 0:
+                producers.add((batch.producer_id, batch.producer_epoch))
+                partitions.append(partition)
+    if not partitions:
+        return {}
+    if len(producers) > 1:
+        raise KafkaError(ErrorCode.INVALID_PRODUCER_ID_MAPPING, "batches of more than one transactional producer")
+    return admit(broker, transactional_id, producers.pop(), partitions, ClientProtocol.of_produce(version))
 
 
 def _append(
@@ -129,6 +210,7 @@ def _append(
     request: ProduceRequest,
     topic: Topic,
     data: PartitionData,
+    verdicts: Verdicts | None,
     waiting: list[tuple[PartitionResponse, Pending[Appended]]],
 ) -> PartitionResponse:
     index = data.index
@@ -138,6 +220,7 @@ def _append(
     log_start_offset = -1  # not told before the log is asked
     try:
         records = _one_batch(data.records, context.api_version)
+        transaction_version = 0 if verdicts is None else _check_verdict(verdicts.get(partition), context.api_version)
         if not -1 <= request.acks <= 1:
             raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS, "acks must be -1, 0 or 1")
         if topic.internal and context.client_id != ADMIN_CLIENT_ID:
@@ -145,7 +228,9 @@ def _append(
         if partition.leader != broker.node.id:
             raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         log_start_offset = partition.log.log_start_offset
-        outcome = partition.log.append(records, leader_epoch=partition.leader_epoch)
+        outcome = partition.log.append(
+            records, leader_epoch=partition.leader_epoch, transaction_version=transaction_version
+        )
     except KafkaError as error:
         return _failure(error, index, log_start_offset)
     if isinstance(outcome, Pending):  # on its way to the disk: nobody reads it, nobody is told, before it is there
@@ -156,6 +241,18 @@ def _append(
     if partition.waiters:
         partition.grew()
     return _success(PartitionResponse(index=index), outcome.value)
+
+
+def _check_verdict(verdict: ErrorCode | None, version: int) -> int:
+    """The transaction version of a batch, 0 if it is not transactional (no verdict). Raises KafkaError."""
+    if verdict is None:
+        return 0
+    adds_itself = version >= 12
+    if verdict in _COORDINATOR_AWAY or (verdict is ErrorCode.CONCURRENT_TRANSACTIONS and not adds_itself):
+        raise KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS, f"the transaction cannot be verified now: {verdict.name}")
+    if verdict:
+        raise KafkaError(verdict, "the partition is not part of a transaction of this producer")
+    return 2 if adds_itself else 1
 
 
 def _one_batch(records: Buffer | None, version: int) -> Buffer:

@@ -1,16 +1,16 @@
-"""What DescribeGroups, ListGroups and DeleteGroups say of a classic group. Reads only."""
+"""What DescribeGroups says of a classic group, ListGroups and DeleteGroups of any. Reads only."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
 
 from ottla.coordinator.group.classic import ClassicGroup, GroupState
+from ottla.coordinator.group.group import Group
 from ottla.wire.errors import ErrorCode
 from ottla.wire.messages.delete_groups import DeleteGroupsResponse
 from ottla.wire.messages.describe_groups import DescribeGroupsResponse
 from ottla.wire.messages.list_groups import ListGroupsResponse
 
-CLASSIC_TYPE = "classic"
 _GROUP_ID_NOT_FOUND_FROM = 6
 
 
@@ -43,28 +43,26 @@ def describe(group_id: str, group: ClassicGroup | None, version: int) -> Describ
 
 
 def listed(
-    groups: Iterable[ClassicGroup], states: Container[str], types: Container[str]
+    groups: Iterable[Group], states: Container[str], types: Container[str]
 ) -> list[ListGroupsResponse.ListedGroup]:
     """Groups in one of the `states` and of one of the `types`, both in lower case; an empty filter lets all pass."""
-    if types and CLASSIC_TYPE not in types:
-        return []
     return [
         ListGroupsResponse.ListedGroup(
             group_id=group.group_id,
             protocol_type=group.protocol_type or "",
-            group_state=group.state.value,
-            group_type=CLASSIC_TYPE,
+            group_state=group.state_name,
+            group_type=group.group_type,
         )
         for group in groups
-        if not states or group.state.value.lower() in states
+        if (not types or group.group_type in types) and (not states or group.state_name.lower() in states)
     ]
 
 
-def check_delete(group: ClassicGroup | None) -> ErrorCode:
+def check_delete(group: Group | None) -> ErrorCode:
     """Whether a group may be deleted: it exists and has no members."""
-    if group is None or group.state is GroupState.DEAD:
+    if group is None:
         return ErrorCode.GROUP_ID_NOT_FOUND
-    return ErrorCode.NONE if group.state is GroupState.EMPTY else ErrorCode.NON_EMPTY_GROUP
+    return ErrorCode.NONE if group.is_empty else ErrorCode.NON_EMPTY_GROUP
 
 
 _DELETE_TEXTS = {

@@ -17,6 +17,7 @@ from ottla.wire.messages.join_group import JoinGroupResponse
 from ottla.wire.messages.sync_group import SyncGroupResponse
 from ottla.wire.state.consumer_offsets import GroupMetadataValue
 
+CLASSIC_TYPE = "classic"
 CONSUMER_PROTOCOL_TYPE = "consumer"
 
 Protocols = tuple[tuple[str, bytes], ...]
@@ -152,6 +153,8 @@ class ClassicGroup:
         "sync_timer",
     )
 
+    group_type = CLASSIC_TYPE
+
     def __init__(self, group_id: str, now_ms: int) -> None:
         self.group_id = group_id
         # Lasting: the last record written, and its members by id. Only `save` (replay) touches these.
@@ -228,6 +231,21 @@ class ClassicGroup:
         if trigger is Trigger.REBALANCE:
             self.is_first_join = before is GroupState.EMPTY
             self.joined_during_delay = False
+
+    @property
+    def state_name(self) -> str:
+        """Kafka's name of the state, as clients see it."""
+        return self.state.value
+
+    @property
+    def is_empty(self) -> bool:
+        """Nobody is in, and the record that says so is decided: it may be deleted."""
+        return self.state is GroupState.EMPTY
+
+    @property
+    def may_expire(self) -> bool:
+        """Whether it may go once it has no offsets left: not while somebody holds an id for it."""
+        return self.state is GroupState.EMPTY and not self.pending
 
     @property
     def can_rebalance(self) -> bool:
@@ -392,28 +410,50 @@ class ClassicGroup:
 
     # -- offsets ------------------------------------------------------------------------------------------------------
 
-    def check_commit(self, member_id: str, instance_id: str | None, generation: int) -> ErrorCode:
-        """Whether these may commit offsets now."""
+    def check_commit(
+        self, member_id: str, instance_id: str | None, epoch: int, version: int, *, transactional: bool = False
+    ) -> ErrorCode:
+        """Whether these may commit offsets now. A transaction needs no member, and may end while the group rebalances
+        (KIP-447).
+        """
         if self.state is GroupState.DEAD:
             return ErrorCode.COORDINATOR_NOT_AVAILABLE
-        if generation < 0 and self.state is GroupState.EMPTY:
+        if epoch < 0 and self.state is GroupState.EMPTY:
             return ErrorCode.NONE
-        if generation >= 0 or member_id or instance_id is not None:
+        if epoch >= 0 or member_id or instance_id is not None:
             code = self.check_member(member_id, instance_id)
             if code is not ErrorCode.NONE:
                 return code
-            if generation != self.generation:
+            if epoch != self.generation:
                 return ErrorCode.ILLEGAL_GENERATION
-        elif self.state is not GroupState.EMPTY:
+        elif not transactional and self.state is not GroupState.EMPTY:
             return ErrorCode.UNKNOWN_MEMBER_ID
-        if self.state is GroupState.COMPLETING_REBALANCE:
+        if not transactional and self.state is GroupState.COMPLETING_REBALANCE:
             return ErrorCode.REBALANCE_IN_PROGRESS
         return ErrorCode.NONE
 
-    def subscribed_topics(self) -> set[str]:
-        """Topics the members of a consumer group read; empty when that cannot be known."""
-        if self.protocol_type != CONSUMER_PROTOCOL_TYPE:
+    def check_commit_of(self, member_id: str, epoch: int, topic_id: bytes, partition: int) -> ErrorCode:
+        """Whether one who may commit may do so for this partition: a generation is for all of them."""
+        return ErrorCode.NONE
+
+    def check_fetch(self, member_id: str | None, epoch: int) -> ErrorCode:
+        """Whether these may fetch offsets: everyone may."""
+        return ErrorCode.NONE
+
+    def check_delete_offsets(self) -> ErrorCode:
+        """Whether offsets of topics that nobody reads may be deleted."""
+        if self.state is GroupState.DEAD:
+            return ErrorCode.GROUP_ID_NOT_FOUND
+        if self.state is not GroupState.EMPTY and self.protocol_type != CONSUMER_PROTOCOL_TYPE:
+            return ErrorCode.NON_EMPTY_GROUP
+        return ErrorCode.NONE
+
+    def subscribed_topics(self) -> set[str] | None:
+        """Topics the members of a consumer group read; None if what they said of themselves cannot be read."""
+        if self.protocol_type != CONSUMER_PROTOCOL_TYPE or not self.members:
             return set()
+        if self.protocol_name is None:
+            return None
         try:
             return {
                 topic
@@ -421,7 +461,7 @@ class ClassicGroup:
                 for topic in parse_subscription(member.metadata(self.protocol_name)).topics
             }
         except ProtocolError:
-            return set()
+            return None
 
     def retention_start_ms(self, commit_timestamp_ms: int) -> int | None:
         """From when (wall clock) an offset's retention counts; None while it does not expire."""

@@ -7,7 +7,7 @@ the end of the operation: who gets one may at once ask again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from ottla.coordinator.group.classic import (
@@ -19,6 +19,7 @@ from ottla.coordinator.group.classic import (
     Trigger,
 )
 from ottla.coordinator.group.config import GroupConfig
+from ottla.coordinator.group.consumer_records import consumer_group_tombstones
 from ottla.coordinator.group.records import empty_group_record, group_record
 from ottla.coordinator.group.shard import GroupShard
 from ottla.coordinator.ports import Events, RequestContext
@@ -36,11 +37,13 @@ from ottla.wire.messages.sync_group import SyncGroupRequest, SyncGroupResponse
 
 T = TypeVar("T")
 
-_MEMBER_ID_REQUIRED_FROM = 4  # JoinGroup version: KIP-394
+MEMBER_ID_REQUIRED_FROM = 4  # JoinGroup version: KIP-394
 _NULL_PROTOCOL_NAME_FROM = 7
 _SKIP_ASSIGNMENT_FROM = 9
-_BATCHED_LEAVE_FROM = 3
-_SYNC_NAMES_PROTOCOL_FROM = 5
+BATCHED_LEAVE_FROM = 3
+SYNC_NAMES_PROTOCOL_FROM = 5
+# Ids of one group that are handed out and not used: of more the oldest is forgotten, and who holds it asks again.
+_MAX_PENDING = 10_000
 
 
 def join_error(code: ErrorCode, member_id: str, version: int) -> JoinGroupResponse:
@@ -88,7 +91,7 @@ class ClassicMembership:
         if not config.group_min_session_timeout_ms <= timeout_ms <= config.group_max_session_timeout_ms:
             return join_error(ErrorCode.INVALID_SESSION_TIMEOUT, member_id, version)
         protocols = tuple({protocol.name: bytes(protocol.metadata) for protocol in request.protocols}.items())
-        group = self._shard.groups.get(request.group_id)
+        group = self._shard.classic(request.group_id)
         if group is None:
             if member_id:
                 return join_error(ErrorCode.UNKNOWN_MEMBER_ID, member_id, version)
@@ -97,7 +100,8 @@ class ClassicMembership:
             code = self._create(request.group_id)
             if code is not ErrorCode.NONE:
                 return join_error(code, "", version)
-            group = self._shard.groups[request.group_id]
+            group = self._shard.classic(request.group_id)
+            assert group is not None
 
         joining = _Joining(ctx, request, version, protocols)
         if not group.has_room(member_id, config.group_max_size):
@@ -112,11 +116,11 @@ class ClassicMembership:
 
     def sync(self, ctx: RequestContext, request: SyncGroupRequest, version: int) -> Answer[SyncGroupResponse]:
         """SyncGroup: the assignment at once in Stable, else parked until the leader's is written."""
-        if version >= _SYNC_NAMES_PROTOCOL_FROM and (request.protocol_type is None or request.protocol_name is None):
+        if version >= SYNC_NAMES_PROTOCOL_FROM and (request.protocol_type is None or request.protocol_name is None):
             return sync_error(ErrorCode.INCONSISTENT_GROUP_PROTOCOL)
         if not request.group_id:
             return sync_error(ErrorCode.INVALID_GROUP_ID)
-        group = self._shard.groups.get(request.group_id)
+        group = self._shard.classic(request.group_id)
         if group is None:
             return sync_error(ErrorCode.UNKNOWN_MEMBER_ID)
         code = group.check_member(request.member_id, request.group_instance_id)
@@ -157,7 +161,7 @@ class ClassicMembership:
         """Heartbeat: keeps the session, and tells of a rebalance."""
         if not request.group_id:
             return HeartbeatResponse(error_code=ErrorCode.INVALID_GROUP_ID)
-        group = self._shard.groups.get(request.group_id)
+        group = self._shard.classic(request.group_id)
         if group is None:
             return HeartbeatResponse(error_code=ErrorCode.UNKNOWN_MEMBER_ID)
         code = group.check_member(request.member_id, request.group_instance_id)
@@ -172,12 +176,12 @@ class ClassicMembership:
         """LeaveGroup: members go at once; by instance id alone (an admin) or by member id."""
         identities = (
             request.members
-            if version >= _BATCHED_LEAVE_FROM
+            if version >= BATCHED_LEAVE_FROM
             else [LeaveGroupRequest.MemberIdentity(member_id=request.member_id)]
         )
         if not request.group_id:
             return leave_error(ErrorCode.INVALID_GROUP_ID)
-        group = self._shard.groups.get(request.group_id)
+        group = self._shard.classic(request.group_id)
         responses: list[LeaveGroupResponse.MemberResponse] = []
         leaving: list[str] = []
         forgot = False
@@ -202,7 +206,7 @@ class ClassicMembership:
                     member_id=identity.member_id, group_instance_id=identity.group_instance_id, error_code=code
                 )
             )
-        if version < _BATCHED_LEAVE_FROM:
+        if version < BATCHED_LEAVE_FROM:
             answer = LeaveGroupResponse(error_code=responses[0].error_code)
         else:
             answer = LeaveGroupResponse(members=responses)
@@ -222,15 +226,31 @@ class ClassicMembership:
             if member is not None:
                 self._restart_session(member)
 
+    # -- from and to the consumer protocol -----------------------------------------------------------------------------
+
+    def give_up(self, group: ClassicGroup) -> None:
+        """A group that became a consumer group, whose tombstone is written: who waits in it is to join that one."""
+        for member in group.members.values():
+            code = ErrorCode.REBALANCE_IN_PROGRESS
+            self._answer_join(group, member, join_error(code, member.member_id, member.join_version))
+            self._answer_sync(group, member, sync_error(code))
+        self._flush()
+
+    def adopt(self, group: ClassicGroup, protocols: Mapping[str, Protocols], *, rebalance: bool) -> None:
+        """A group that was a consumer group, whose record is written. `protocols`: what its members offer, by id."""
+        self._restore(group)
+        for member in group.members.values():
+            group.update(member, protocols[member.member_id], member.rebalance_timeout_ms, member.session_timeout_ms)
+        if rebalance:
+            self._run(group, self._rebalance(group, "its last member of the consumer protocol left"), None)
+
     # -- begin and end ------------------------------------------------------------------------------------------------
 
     def loaded(self) -> None:
         """After replay: groups go on in their saved generation, each member with a whole session timeout."""
         self._shard.on_group_removed = self._deleted
-        for group in list(self._shard.groups.values()):
-            group.restore(lambda member_id, group=group: self._session(group, member_id))  # type: ignore[misc]
-            for member in group.members.values():
-                self._restart_session(member)
+        for group in self._shard.classic_groups():
+            self._restore(group)
             if group.members:
                 self._events.info(
                     "group loaded", group=group.group_id, generation=group.generation, members=len(group.members)
@@ -240,7 +260,7 @@ class ClassicMembership:
 
     def shutdown(self) -> None:
         """Answer all who wait with NOT_COORDINATOR and drop every timer."""
-        for group in self._shard.groups.values():
+        for group in self._shard.classic_groups():
             self._bury(group)
             for member in group.members.values():
                 self._answer_join(
@@ -248,6 +268,11 @@ class ClassicMembership:
                 )
                 self._answer_sync(group, member, sync_error(ErrorCode.NOT_COORDINATOR))
         self._flush()
+
+    def _restore(self, group: ClassicGroup) -> None:
+        group.restore(lambda member_id: self._session(group, member_id))
+        for member in group.members.values():
+            self._restart_session(member)
 
     def _deleted(self, group: ClassicGroup) -> None:
         """The group's tombstone is written: whoever still holds it sees Dead."""
@@ -275,8 +300,12 @@ class ClassicMembership:
             nonlocal refusal
             refusal = code
 
-        self._shard.run(Result(None, [empty_group_record(group_id, self._clock.wall_ms())], settled=settled))
-        return ErrorCode.NONE if group_id in self._shard.groups else group_write_error(refusal)
+        records = [empty_group_record(group_id, self._clock.wall_ms())]
+        consumer_group = self._shard.consumer(group_id)
+        if consumer_group is not None:  # without members, else it would have got the request
+            records = consumer_group_tombstones(consumer_group) + records
+        self._shard.run(Result(None, records, settled=settled))
+        return ErrorCode.NONE if self._shard.classic(group_id) is not None else group_write_error(refusal)
 
     def _evict(self, group: ClassicGroup, member_id: str) -> list[StateRecord]:
         """A full group: who is refused must not be waited for."""
@@ -291,10 +320,12 @@ class ClassicMembership:
         instance_id = joining.request.group_instance_id
         new_id = f"{instance_id if instance_id is not None else joining.client_id}-{uuid_hex(self._ids.uuid())}"
         if instance_id is None:
-            if joining.version >= _MEMBER_ID_REQUIRED_FROM:
+            if joining.version >= MEMBER_ID_REQUIRED_FROM:
                 session = Deadline(self._timers, lambda: self._pending_expired(group, new_id))
                 session.set(joining.request.session_timeout_ms)
                 group.pending[new_id] = session
+                if len(group.pending) > _MAX_PENDING:
+                    group.forget_pending(next(iter(group.pending)))
                 return join_error(ErrorCode.MEMBER_ID_REQUIRED, new_id, joining.version)
             return self._add(group, joining, new_id)
         old_id = group.static_ids.get(instance_id)

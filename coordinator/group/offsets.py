@@ -1,179 +1,29 @@
-"""Committed offsets: the store of one shard, and what OffsetCommit, OffsetFetch and OffsetDelete decide.
+"""Committed offsets are asked for, deleted, and outlive their time: OffsetFetch, OffsetDelete, retention.
 
-Who may commit is the group's to say (`ClassicGroup.check_commit`). Nothing here writes; `Shard.run` does.
+How they come to be is commits.py's. Nothing here writes; `Shard.run` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable
 
-from ottla.coordinator.group.classic import CONSUMER_PROTOCOL_TYPE, ClassicGroup, GroupState
 from ottla.coordinator.group.config import GroupConfig
-from ottla.coordinator.group.records import commit_record, commit_tombstone, group_tombstone
+from ottla.coordinator.group.consumer_records import group_tombstones
+from ottla.coordinator.group.group import Group
+from ottla.coordinator.group.offset_store import OffsetStore
+from ottla.coordinator.group.records import commit_tombstone
 from ottla.coordinator.ports import TopicLookup
-from ottla.coordinator.result import Result, commit_write_error, group_write_error
+from ottla.coordinator.result import Result, group_write_error
 from ottla.coordinator.state_record import StateRecord
 from ottla.wire.errors import ErrorCode
-from ottla.wire.messages.offset_commit import OffsetCommitRequest, OffsetCommitResponse
 from ottla.wire.messages.offset_delete import OffsetDeleteRequest, OffsetDeleteResponse
 from ottla.wire.messages.offset_fetch import OffsetFetchRequest, OffsetFetchResponse
 from ottla.wire.schema import ZERO_UUID
 from ottla.wire.state.consumer_offsets import OffsetCommitValue
 
-TOPIC_IDS_FROM = 10  # OffsetCommit and OffsetFetch name topics by id from here on
 GROUPS_FROM = 8  # OffsetFetch asks for several groups from here on
-_GROUP_ID_NOT_FOUND_FROM = 9
+_TOPIC_IDS_FROM = 10  # and names topics by id from here on
 _MINUTE_MS = 60_000
-
-
-class OffsetStore:
-    """The last committed offset of each (group, topic, partition) of a shard, as its record has it."""
-
-    __slots__ = ("_groups",)
-
-    def __init__(self) -> None:
-        self._groups: dict[str, dict[str, dict[int, OffsetCommitValue]]] = {}
-
-    def save(self, group_id: str, topic: str, partition: int, value: OffsetCommitValue) -> None:
-        """Replay of a commit."""
-        self._groups.setdefault(group_id, {}).setdefault(topic, {})[partition] = value
-
-    def forget(self, group_id: str, topic: str, partition: int) -> None:
-        """Replay of a tombstone."""
-        topics = self._groups.get(group_id, {})
-        partitions = topics.get(topic, {})
-        if partitions.pop(partition, None) is not None and not partitions:
-            del topics[topic]
-            if not topics:
-                del self._groups[group_id]
-
-    def get(self, group_id: str, topic: str, partition: int) -> OffsetCommitValue | None:
-        """The committed offset, if any."""
-        partitions = self.of_topic(group_id, topic)
-        return partitions.get(partition)
-
-    def of_topic(self, group_id: str, topic: str) -> dict[int, OffsetCommitValue]:
-        """By partition; not to be changed by the caller."""
-        return self._groups.get(group_id, {}).get(topic, {})
-
-    def of_group(self, group_id: str) -> dict[str, dict[int, OffsetCommitValue]]:
-        """By topic and partition; not to be changed by the caller."""
-        return self._groups.get(group_id, {})
-
-    def groups_with(self, topic: str) -> list[str]:
-        """Groups that have an offset of the topic."""
-        return [group_id for group_id, topics in self._groups.items() if topic in topics]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._groups)
-
-    def __len__(self) -> int:
-        """How many offsets there are."""
-        return sum(len(partitions) for topics in self._groups.values() for partitions in topics.values())
-
-
-# -- OffsetCommit -----------------------------------------------------------------------------------------------------
-
-
-def commit_refused(request: OffsetCommitRequest, code: ErrorCode) -> OffsetCommitResponse:
-    """The same code for every partition."""
-    partition_response = OffsetCommitResponse.OffsetCommitResponsePartition
-    return OffsetCommitResponse(
-        topics=[
-            OffsetCommitResponse.OffsetCommitResponseTopic(
-                name=topic.name,
-                topic_id=topic.topic_id,
-                partitions=[
-                    partition_response(partition_index=partition.partition_index, error_code=code)
-                    for partition in topic.partitions
-                ],
-            )
-            for topic in request.topics
-        ]
-    )
-
-
-def check_commit(group: ClassicGroup | None, request: OffsetCommitRequest, version: int) -> ErrorCode:
-    """Whether the sender may commit; a group that does not exist is made by a commit without generation."""
-    generation = request.generation_id_or_member_epoch
-    if group is not None:
-        return group.check_commit(request.member_id, request.group_instance_id, generation)
-    if generation < 0:
-        return ErrorCode.NONE
-    return ErrorCode.GROUP_ID_NOT_FOUND if version >= _GROUP_ID_NOT_FOUND_FROM else ErrorCode.ILLEGAL_GENERATION
-
-
-def decide_commit(
-    group: ClassicGroup | None,
-    request: OffsetCommitRequest,
-    version: int,
-    *,
-    topics: TopicLookup,
-    config: GroupConfig,
-    now_ms: int,
-) -> Result[OffsetCommitResponse]:
-    """Records of the partitions that may be committed, and the answer for all. `now_ms` is wall time.
-
-    What is wrong with one topic or partition does not stop the rest.
-    """
-    response = OffsetCommitResponse(topics=[])
-    records: list[StateRecord] = []
-    committed: list[OffsetCommitResponse.OffsetCommitResponsePartition] = []
-    by_id = version >= TOPIC_IDS_FROM
-    refusal: ErrorCode | None = None  # of the whole group; asked for when a partition needs it
-    expire_ms = now_ms + request.retention_time_ms if request.retention_time_ms != -1 else None
-    max_metadata = config.offset_metadata_max_bytes
-    for topic in request.topics:
-        name = topics.name_of(topic.topic_id) if by_id else topic.name
-        topic_id = topic.topic_id if by_id else topics.id_of(topic.name) or ZERO_UUID
-        count = topics.partition_count(name) if name is not None else None
-        answers: list[OffsetCommitResponse.OffsetCommitResponsePartition] = []
-        for partition in topic.partitions:
-            index = partition.partition_index
-            code = ErrorCode.NONE
-            if name is None:
-                code = ErrorCode.UNKNOWN_TOPIC_ID
-            elif count is None or not 0 <= index < count:
-                code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-            else:
-                if refusal is None:
-                    refusal = check_commit(group, request, version)
-                code = refusal
-                metadata = partition.committed_metadata or ""
-                if code is ErrorCode.NONE and _longer_than(metadata, max_metadata):
-                    code = ErrorCode.OFFSET_METADATA_TOO_LARGE
-            answer = OffsetCommitResponse.OffsetCommitResponsePartition(partition_index=index, error_code=code)
-            answers.append(answer)
-            if code is ErrorCode.NONE and name is not None:
-                committed.append(answer)
-                records.append(
-                    commit_record(
-                        request.group_id,
-                        name,
-                        index,
-                        offset=partition.committed_offset,
-                        leader_epoch=partition.committed_leader_epoch,
-                        metadata=metadata,
-                        commit_timestamp_ms=now_ms,
-                        expire_timestamp_ms=expire_ms,
-                        topic_id=topic_id,
-                    )
-                )
-        response.topics.append(
-            OffsetCommitResponse.OffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id, partitions=answers)
-        )
-
-    def refused(code: ErrorCode) -> OffsetCommitResponse:
-        for answer in committed:
-            answer.error_code = commit_write_error(code)
-        return response
-
-    return Result(response, records, refused=refused)
-
-
-def _longer_than(text: str, limit: int) -> bool:
-    """Kafka counts UTF-16 units."""
-    return len(text) * 2 > limit and len(text.encode("utf-16-le", "surrogatepass")) > limit * 2
 
 
 # -- OffsetFetch ------------------------------------------------------------------------------------------------------
@@ -181,26 +31,65 @@ def _longer_than(text: str, limit: int) -> bool:
 
 def fetch_group(
     store: OffsetStore,
+    group: Group | None,
     asked: OffsetFetchRequest.OffsetFetchRequestGroup,
     version: int,
     topics: TopicLookup,
+    *,
+    require_stable: bool,
 ) -> OffsetFetchResponse.OffsetFetchResponseGroup:
-    """The committed offsets of one group as OffsetFetch 8 and later answers them: all if no topics are named."""
+    """The committed offsets of one group as OffsetFetch 8 and later answers them: all if no topics are named.
+
+    `require_stable` (KIP-447): a partition with a pending commit has an error in place of its offset.
+    """
+    code = ErrorCode.NONE if group is None else group.check_fetch(asked.member_id, asked.member_epoch)
+    if code is not ErrorCode.NONE:
+        return fetch_refused(asked, code)
     answer = OffsetFetchResponse.OffsetFetchResponseGroup(group_id=asked.group_id, topics=[])
-    by_id = version >= TOPIC_IDS_FROM
+    by_id = version >= _TOPIC_IDS_FROM
+    pending = store.pending_of(asked.group_id) if require_stable else {}
     if asked.topics is None:
         for name, stored in store.of_group(asked.group_id).items():
             topic_id = topics.id_of(name)
             if by_id and topic_id is None:
                 continue  # deleted: it has no id to be named by
-            answer.topics.append(_fetched(name, topic_id or ZERO_UUID, stored, list(stored), ErrorCode.NONE))
+            answer.topics.append(_fetched(name, topic_id or ZERO_UUID, stored, list(stored), pending))
         return answer
     for topic in asked.topics:
         found = topics.name_of(topic.topic_id) if by_id else topic.name
-        code = ErrorCode.NONE if found is not None else ErrorCode.UNKNOWN_TOPIC_ID
-        stored = {} if found is None else store.of_topic(asked.group_id, found)
-        answer.topics.append(_fetched(found or "", topic.topic_id, stored, topic.partition_indexes, code))
+        if found is None:
+            answer.topics.append(_not_fetched("", topic.topic_id, topic.partition_indexes, ErrorCode.UNKNOWN_TOPIC_ID))
+            continue
+        stored = store.of_topic(asked.group_id, found)
+        answer.topics.append(_fetched(found, topic.topic_id, stored, topic.partition_indexes, pending))
     return answer
+
+
+def each_once(
+    groups: list[OffsetFetchRequest.OffsetFetchRequestGroup],
+) -> Iterable[OffsetFetchRequest.OffsetFetchRequestGroup]:
+    """Groups, topics and partitions named again do not count: else a small request could ask for an answer of any size.
+
+    Of a group named twice all topics are answered together.
+    """
+    by_id: dict[str, OffsetFetchRequest.OffsetFetchRequestGroup] = {}
+    for group in groups:
+        first = by_id.setdefault(group.group_id, group)
+        if first.topics is None or group.topics is None:
+            first.topics = None
+        elif first is not group:
+            first.topics += group.topics
+    for group in by_id.values():
+        topics: dict[tuple[str, bytes], OffsetFetchRequest.OffsetFetchRequestTopics] = {}
+        for topic in group.topics or ():
+            same = topics.setdefault((topic.name, topic.topic_id), topic)
+            if same is not topic:
+                same.partition_indexes += topic.partition_indexes
+        for topic in topics.values():
+            topic.partition_indexes = list(dict.fromkeys(topic.partition_indexes))
+        if group.topics is not None:
+            group.topics = list(topics.values())
+    return by_id.values()
 
 
 def fetch_refused(
@@ -211,20 +100,44 @@ def fetch_refused(
 
 
 def _fetched(
-    name: str, topic_id: bytes, stored: dict[int, OffsetCommitValue], indexes: list[int], code: ErrorCode
+    name: str,
+    topic_id: bytes,
+    stored: dict[int, OffsetCommitValue],
+    indexes: list[int],
+    pending: Container[tuple[str, int]],
 ) -> OffsetFetchResponse.OffsetFetchResponseTopics:
     partitions = []
     for index in indexes:
         value = stored.get(index)
+        unstable = bool(pending) and (name, index) in pending
         partition = OffsetFetchResponse.OffsetFetchResponsePartitions(
-            partition_index=index, committed_offset=-1, committed_leader_epoch=-1, metadata="", error_code=code
+            partition_index=index,
+            committed_offset=-1,
+            committed_leader_epoch=-1,
+            metadata="",
+            error_code=ErrorCode.UNSTABLE_OFFSET_COMMIT if unstable else ErrorCode.NONE,
         )
-        if value is not None:
+        if value is not None and not unstable:
             partition.committed_offset = value.offset
             partition.committed_leader_epoch = value.leader_epoch
             partition.metadata = value.metadata
         partitions.append(partition)
     return OffsetFetchResponse.OffsetFetchResponseTopics(name=name, topic_id=topic_id, partitions=partitions)
+
+
+def _not_fetched(
+    name: str, topic_id: bytes, indexes: list[int], code: ErrorCode
+) -> OffsetFetchResponse.OffsetFetchResponseTopics:
+    return OffsetFetchResponse.OffsetFetchResponseTopics(
+        name=name,
+        topic_id=topic_id,
+        partitions=[
+            OffsetFetchResponse.OffsetFetchResponsePartitions(
+                partition_index=index, committed_offset=-1, committed_leader_epoch=-1, metadata="", error_code=code
+            )
+            for index in indexes
+        ],
+    )
 
 
 def single_group_request(request: OffsetFetchRequest) -> OffsetFetchRequest.OffsetFetchRequestGroup:
@@ -235,7 +148,8 @@ def single_group_request(request: OffsetFetchRequest) -> OffsetFetchRequest.Offs
             OffsetFetchRequest.OffsetFetchRequestTopics(name=topic.name, partition_indexes=topic.partition_indexes)
             for topic in request.topics
         ]
-    return OffsetFetchRequest.OffsetFetchRequestGroup(group_id=request.group_id, topics=topics)
+    group = OffsetFetchRequest.OffsetFetchRequestGroup(group_id=request.group_id, topics=topics)
+    return next(iter(each_once([group])))
 
 
 def single_group_response(
@@ -247,7 +161,7 @@ def single_group_response(
     group_code = ErrorCode(group.error_code)
     if group_code is not ErrorCode.NONE and version < 2:
         group.topics = [
-            _fetched(topic.name, ZERO_UUID, {}, topic.partition_indexes, group_code) for topic in asked.topics or []
+            _not_fetched(topic.name, ZERO_UUID, topic.partition_indexes, group_code) for topic in asked.topics or []
         ]
         group_code = ErrorCode.NONE
     response = OffsetFetchResponse(error_code=group_code, topics=[])
@@ -270,14 +184,14 @@ def single_group_response(
 
 
 def decide_delete(
-    store: OffsetStore, group: ClassicGroup | None, request: OffsetDeleteRequest, topics: TopicLookup
+    store: OffsetStore, group: Group | None, request: OffsetDeleteRequest, topics: TopicLookup
 ) -> Result[OffsetDeleteResponse]:
     """OffsetDelete: all but the offsets of topics that the group's consumers still read."""
-    if group is None or group.state is GroupState.DEAD:
-        return Result(OffsetDeleteResponse(error_code=ErrorCode.GROUP_ID_NOT_FOUND))
-    if group.state is not GroupState.EMPTY and group.protocol_type != CONSUMER_PROTOCOL_TYPE:
-        return Result(OffsetDeleteResponse(error_code=ErrorCode.NON_EMPTY_GROUP))
+    refusal = ErrorCode.GROUP_ID_NOT_FOUND if group is None else group.check_delete_offsets()
+    if group is None or refusal is not ErrorCode.NONE:
+        return Result(OffsetDeleteResponse(error_code=refusal))
     subscribed = group.subscribed_topics()
+    pending = store.pending_of(request.group_id)
     response = OffsetDeleteResponse(topics=[])
     records: list[StateRecord] = []
     for topic in request.topics:
@@ -288,46 +202,46 @@ def decide_delete(
             code = ErrorCode.NONE
             if count is None or not 0 <= index < count:
                 code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-            elif topic.name in subscribed:
+            elif subscribed is None or topic.name in subscribed:
                 code = ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC
-            elif store.get(request.group_id, topic.name, index) is not None:
+            elif store.get(request.group_id, topic.name, index) is not None or (topic.name, index) in pending:
                 records.append(commit_tombstone(request.group_id, topic.name, index))
             answers.append(OffsetDeleteResponse.OffsetDeleteResponsePartition(partition_index=index, error_code=code))
         response.topics.append(OffsetDeleteResponse.OffsetDeleteResponseTopic(name=topic.name, partitions=answers))
     return Result(response, records, refused=lambda code: OffsetDeleteResponse(error_code=group_write_error(code)))
 
 
-def delete_group_records(store: OffsetStore, group_id: str) -> list[StateRecord]:
-    """Tombstones of all offsets of a group, then of the group."""
-    records = [
-        commit_tombstone(group_id, topic, partition)
-        for topic, partitions in store.of_group(group_id).items()
-        for partition in partitions
-    ]
-    records.append(group_tombstone(group_id))
-    return records
+def delete_group_records(store: OffsetStore, group: Group) -> list[StateRecord]:
+    """Tombstones of all offsets of a group, pending ones too, then of the group."""
+    group_id = group.group_id
+    records = [commit_tombstone(group_id, topic, partition) for topic, partition in store.places_of(group_id)]
+    return records + group_tombstones(group)
 
 
-def expired_records(store: OffsetStore, group: ClassicGroup, config: GroupConfig, now_ms: int) -> list[StateRecord]:
+def expired_records(store: OffsetStore, group: Group, config: GroupConfig, now_ms: int) -> list[StateRecord]:
     """Tombstones of what outlived its retention; of the group too when it is empty and nothing is left of it.
 
-    `now_ms` is wall time. An expiry given with the commit wins over `offsets.retention.minutes`.
+    `now_ms` is wall time. An expiry given with the commit wins over `offsets.retention.minutes`. A partition with a
+    pending commit keeps what it has.
     """
     retention_ms = config.offsets_retention_minutes * _MINUTE_MS
     records: list[StateRecord] = []
-    subscribed = group.subscribed_topics()
-    left = False
-    for topic, partitions in store.of_group(group.group_id).items():
+    stored = store.of_group(group.group_id)
+    subscribed = group.subscribed_topics() if stored else None
+    pending = store.pending_of(group.group_id)
+    left = bool(pending)
+    for topic, partitions in stored.items():
+        is_read = subscribed is None or topic in subscribed
         for partition, value in partitions.items():
             start_ms = group.retention_start_ms(value.commit_timestamp)
-            if start_ms is None or topic in subscribed:
-                end_ms = None
-            else:
-                end_ms = value.expire_timestamp if value.expire_timestamp != -1 else start_ms + retention_ms
-            if end_ms is not None and now_ms >= end_ms:
+            if start_ms is None or is_read or (topic, partition) in pending:
+                left = True
+                continue
+            end_ms = value.expire_timestamp if value.expire_timestamp != -1 else start_ms + retention_ms
+            if now_ms >= end_ms:
                 records.append(commit_tombstone(group.group_id, topic, partition))
             else:
                 left = True
-    if not left and group.state is GroupState.EMPTY and not group.pending:
-        records.append(group_tombstone(group.group_id))
+    if not left and group.may_expire:
+        records += group_tombstones(group)
     return records

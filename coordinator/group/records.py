@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING
 
 from ottla.coordinator.state_record import StateRecord, int16
 from ottla.wire.errors import ProtocolError
+from ottla.wire.schema import Message
 from ottla.wire.state.consumer_offsets import (
+    ConsumerGroupCurrentMemberAssignmentKey,
+    ConsumerGroupCurrentMemberAssignmentValue,
+    ConsumerGroupMemberMetadataKey,
+    ConsumerGroupMemberMetadataValue,
+    ConsumerGroupMetadataKey,
+    ConsumerGroupMetadataValue,
+    ConsumerGroupRegularExpressionKey,
+    ConsumerGroupRegularExpressionValue,
+    ConsumerGroupTargetAssignmentMemberKey,
+    ConsumerGroupTargetAssignmentMemberValue,
+    ConsumerGroupTargetAssignmentMetadataKey,
+    ConsumerGroupTargetAssignmentMetadataValue,
     GroupMetadataKey,
     GroupMetadataValue,
     LegacyOffsetCommitKey,
@@ -23,6 +36,23 @@ if TYPE_CHECKING:
 
 # Two key types stand for a committed offset: the legacy one is that of brokers before 0.9, with the same fields.
 _OFFSET_COMMIT_TYPES = (LegacyOffsetCommitKey.KEY, OffsetCommitKey.KEY)
+CONSUMER_GROUP_KEYS = (
+    ConsumerGroupMetadataKey,
+    ConsumerGroupMemberMetadataKey,
+    ConsumerGroupTargetAssignmentMetadataKey,
+    ConsumerGroupTargetAssignmentMemberKey,
+    ConsumerGroupCurrentMemberAssignmentKey,
+    ConsumerGroupRegularExpressionKey,
+)
+"""Keys of the records of a consumer group: `ConsumerGroup.apply`. ConsumerGroupPartitionMetadata is obsolete."""
+_CONSUMER_GROUP_TYPES: dict[int, tuple[type[Message], type[Message]]] = {
+    3: (ConsumerGroupMetadataKey, ConsumerGroupMetadataValue),
+    5: (ConsumerGroupMemberMetadataKey, ConsumerGroupMemberMetadataValue),
+    6: (ConsumerGroupTargetAssignmentMetadataKey, ConsumerGroupTargetAssignmentMetadataValue),
+    7: (ConsumerGroupTargetAssignmentMemberKey, ConsumerGroupTargetAssignmentMemberValue),
+    8: (ConsumerGroupCurrentMemberAssignmentKey, ConsumerGroupCurrentMemberAssignmentValue),
+    16: (ConsumerGroupRegularExpressionKey, ConsumerGroupRegularExpressionValue),
+}
 _GROUP_METADATA_VERSION = 3
 _OFFSET_COMMIT_VERSION = 4
 _OFFSET_COMMIT_EXPIRING_VERSION = 1  # the one version with a timestamp of expiry
@@ -44,6 +74,13 @@ def decode_record(key: bytes, value: bytes | None) -> StateRecord | None:
             return StateRecord(group_key)
         version = int16(value)
         return StateRecord(group_key, GroupMetadataValue.decode(value, version, 2), version)
+    if record_type in _CONSUMER_GROUP_TYPES:
+        key_class, value_class = _CONSUMER_GROUP_TYPES[record_type]
+        consumer_key = key_class.decode(key, 0, 2)
+        if value is None:
+            return StateRecord(consumer_key)
+        version = int16(value)
+        return StateRecord(consumer_key, value_class.decode(value, version, 2), version)
     return None
 
 
@@ -108,13 +145,18 @@ def group_record(group: ClassicGroup, assignments: dict[str, bytes]) -> StateRec
         current_state_timestamp=group.state_since_ms,
         members=members,
     )
-    return StateRecord(GroupMetadataKey(group=group.group_id), value, _GROUP_METADATA_VERSION)
+    return classic_group_record(group.group_id, value)
+
+
+def classic_group_record(group_id: str, value: GroupMetadataValue) -> StateRecord:
+    """A classic group that is this."""
+    return StateRecord(GroupMetadataKey(group=group_id), value, _GROUP_METADATA_VERSION)
 
 
 def empty_group_record(group_id: str, now_ms: int) -> StateRecord:
     """A group that nobody joined yet."""
     value = GroupMetadataValue(protocol=None, leader=None, current_state_timestamp=now_ms)
-    return StateRecord(GroupMetadataKey(group=group_id), value, _GROUP_METADATA_VERSION)
+    return classic_group_record(group_id, value)
 
 
 def group_tombstone(group_id: str) -> StateRecord:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ottla.coordinator.group.classic import ClassicGroup
-from ottla.coordinator.group.offsets import OffsetStore
-from ottla.coordinator.group.records import decode_record
+from ottla.coordinator.group.consumer import ConsumerGroup
+from ottla.coordinator.group.offset_store import OffsetStore
+from ottla.coordinator.group.records import CONSUMER_GROUP_KEYS, decode_record
 from ottla.coordinator.ports import Append, Events, ProducerIdentity
 from ottla.coordinator.shard import Shard
 from ottla.coordinator.state_record import StateRecord
 from ottla.log.clock import Clock
 from ottla.wire.state.consumer_offsets import (
+    ConsumerGroupMetadataKey,
     GroupMetadataKey,
     GroupMetadataValue,
     OffsetCommitKey,
@@ -26,7 +28,7 @@ class GroupShard(Shard):
 
     def __init__(self, partition: int, *, append: Append, clock: Clock, events: Events) -> None:
         super().__init__(partition, append=append, events=events)
-        self.groups: dict[str, ClassicGroup] = {}
+        self.groups: dict[str, ClassicGroup | ConsumerGroup] = {}
         self.offsets = OffsetStore()
         self.on_group_removed: Callable[[ClassicGroup], None] = _nothing
         self._clock = clock
@@ -41,22 +43,69 @@ class GroupShard(Shard):
                 self.offsets.forget(key.group, key.topic, key.partition)
                 return
             assert isinstance(value, OffsetCommitValue)
-            self._group(key.group)
-            self.offsets.save(key.group, key.topic, key.partition, value)
-        elif isinstance(key, GroupMetadataKey):
-            if value is None:
-                group = self.groups.pop(key.group, None)
-                if group is not None:
-                    self.on_group_removed(group)
+            if key.group not in self.groups:
+                self._classic(key.group)
+            if producer is None:
+                self.offsets.save(key.group, key.topic, key.partition, value)
             else:
+                self.offsets.save_pending(key.group, key.topic, key.partition, value, producer[0])
+        elif isinstance(key, GroupMetadataKey):
+            if value is not None:
                 assert isinstance(value, GroupMetadataValue)
-                self._group(key.group).save(value)
+                self._classic(key.group).save(value)
+            elif self.classic(key.group) is not None:
+                self._remove(key.group)
+        elif isinstance(key, CONSUMER_GROUP_KEYS):
+            if value is not None:
+                self._consumer(key.group_id).apply(record)
+            elif isinstance(key, ConsumerGroupMetadataKey):
+                if self.consumer(key.group_id) is not None:
+                    self._remove(key.group_id)
+            else:
+                group = self.consumer(key.group_id)
+                if group is not None:
+                    group.apply(record)
 
-    def _group(self, group_id: str) -> ClassicGroup:
+    def classic(self, group_id: str) -> ClassicGroup | None:
+        """A group of the classic protocol."""
         group = self.groups.get(group_id)
+        return group if isinstance(group, ClassicGroup) else None
+
+    def consumer(self, group_id: str) -> ConsumerGroup | None:
+        """A group of the consumer protocol."""
+        group = self.groups.get(group_id)
+        return group if isinstance(group, ConsumerGroup) else None
+
+    def classic_groups(self) -> list[ClassicGroup]:
+        """All groups of the classic protocol, as of now."""
+        return [group for group in self.groups.values() if isinstance(group, ClassicGroup)]
+
+    def consumer_groups(self) -> list[ConsumerGroup]:
+        """All groups of the consumer protocol, as of now."""
+        return [group for group in self.groups.values() if isinstance(group, ConsumerGroup)]
+
+    def _classic(self, group_id: str) -> ClassicGroup:
+        """For a record of a classic group. One of the other protocol that has no tombstone in a compacted log ends."""
+        group = self.classic(group_id)
         if group is None:
+            self._remove(group_id)
             group = self.groups[group_id] = ClassicGroup(group_id, self._clock.wall_ms())
         return group
+
+    def _consumer(self, group_id: str) -> ConsumerGroup:
+        """For a record of a consumer group; what only committed offsets so far makes room for it."""
+        group = self.consumer(group_id)
+        if group is None:
+            self._remove(group_id)
+            group = self.groups[group_id] = ConsumerGroup(group_id)
+        return group
+
+    def _remove(self, group_id: str) -> None:
+        group = self.groups.pop(group_id, None)
+        if isinstance(group, ConsumerGroup):
+            group.bury()
+        elif group is not None:
+            self.on_group_removed(group)
 
 
 def _nothing(group: ClassicGroup) -> None:

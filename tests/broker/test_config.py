@@ -75,6 +75,7 @@ def test_one_node_has_defaults_of_its_own() -> None:
     config = BrokerConfig()
     assert config.group_initial_rebalance_delay_ms == 0
     assert config.group_config().group_initial_rebalance_delay_ms == 0
+    assert config.group_config().group_consumer_assignment_interval_ms == 0
     assert config.auto_create_topics_enable
     assert config.num_partitions == 1
     assert config.own_id == 1

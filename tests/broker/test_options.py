@@ -52,6 +52,30 @@ def test_without_flags() -> None:
     assert said == []
 
 
+def test_levels_of_features() -> None:
+    assert options().features == {}
+    result = options("--feature", "transaction.version=1", "--feature", " transaction.version = 1")
+    assert result.features == {"transaction.version": 1}
+
+
+@pytest.mark.parametrize(
+    ("texts", "sentence"),
+    [
+        (["transaction.version"], "not of the form NAME=LEVEL, for example transaction.version=1"),
+        (["transaction.version=new"], "not of the form NAME=LEVEL"),
+        (["transaction.version=-1"], "not of the form NAME=LEVEL"),
+        (["=1"], "not of the form NAME=LEVEL"),
+        (["transaction.version=3"], "cannot have level 3: its levels here are 0 to 2"),
+        (["metadata.version=20"], "there is no such feature here, only "),
+        (["transaction.version=1", "transaction.version=2"], "transaction.version is given two levels; leave one out"),
+    ],
+)
+def test_levels_that_cannot_be(texts: list[str], sentence: str) -> None:
+    told = refused(*(flag for text in texts for flag in ("--feature", text)))
+    assert told.startswith(f"--feature {texts[-1]}: ")
+    assert sentence in told
+
+
 def test_every_flag() -> None:
     result = options(
         *("--listen", "0.0.0.0:0", "--listen", "[::]:9094", "--advertise", "kafka.example.org:19092"),

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from ottla.coordinator.group.config import GroupConfig
+from ottla.coordinator.group.consumer import ConsumerGroup
 from ottla.coordinator.group.coordinator import GroupCoordinator
 from ottla.coordinator.ports import ProducerIdentity
 from ottla.coordinator.timers import Timers
 from ottla.log.clock import ManualClock
 from ottla.log.door import Appended, Done, Outcome, Pending
 from ottla.log.ids import Ids
-from ottla.wire.errors import KafkaError
+from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.messages.delete_groups import DeleteGroupsRequest
 from ottla.wire.messages.describe_groups import DescribeGroupsRequest
 from ottla.wire.messages.heartbeat import HeartbeatRequest
@@ -24,6 +25,7 @@ from ottla.wire.messages.offset_commit import OffsetCommitRequest
 from ottla.wire.messages.offset_delete import OffsetDeleteRequest
 from ottla.wire.messages.offset_fetch import OffsetFetchRequest
 from ottla.wire.messages.sync_group import SyncGroupRequest
+from ottla.wire.messages.txn_offset_commit import TxnOffsetCommitRequest
 
 PARTITIONS = 5
 RANGE = (("range", b"\x00\x01\x00\x00\x00\x01\x00\x01a\xff\xff\xff\xff\x00\x00\x00\x00"),)
@@ -42,6 +44,13 @@ class Topics:
 
     def __init__(self) -> None:
         self.known = {"t": (b"t" * 16, 10), "u": (b"u" * 16, 3)}
+
+    @property
+    def version(self) -> int:
+        return hash(frozenset(self.known.items()))
+
+    def names(self) -> list[str]:
+        return list(self.known)
 
     def name_of(self, topic_id: bytes) -> str | None:
         return next((name for name, (known, _) in self.known.items() if known == topic_id), None)
@@ -68,6 +77,23 @@ class Told:
         return [event for event, _ in self.events]
 
 
+class Entry(NamedTuple):
+    """A record as it was appended."""
+
+    partition: int
+    key: bytes
+    value: bytes | None
+    producer: ProducerIdentity | None
+
+
+class Marker(NamedTuple):
+    """The end of a transaction, as it was appended."""
+
+    partition: int
+    producer: ProducerIdentity
+    commit: bool
+
+
 class World:
     """One coordinator, its log, its clock, and short ways to ask it. Answers come as they are: perhaps `Pending`."""
 
@@ -77,9 +103,11 @@ class World:
         self.config = GroupConfig(**config)
         self.topics = Topics()
         self.told = Told()
-        self.log: list[tuple[int, bytes, bytes | None]] = []
+        self.journal: list[Entry | Marker] = []  # all that was appended, in order
         self.batches: list[int] = []  # records of each append
         self.fail: KafkaError | None = None
+        self.admitted: ErrorCode | Pending[ErrorCode] = ErrorCode.NONE  # what is said of transactional commits
+        self.admissions = 0
         self.hold = False
         self.held: list[Pending[Appended]] = []
         self.context = Context()
@@ -104,15 +132,30 @@ class World:
     ) -> Outcome[Appended]:
         if self.fail is not None:
             raise self.fail
-        offset = len(self.log)
-        self.log += [(partition, key, value) for key, value in records]
+        offset = len(self.journal)
+        self.journal += [Entry(partition, key, value, producer) for key, value in records]
         self.batches.append(len(records))
-        appended = Appended(offset, len(self.log) - 1, -1, 0)
+        appended = Appended(offset, len(self.journal) - 1, -1, 0)
         if self.hold:
             pending: Pending[Appended] = Pending()
             self.held.append(pending)
             return pending
         return Done(appended)
+
+    def _admit(self) -> Any:
+        self.admissions += 1
+        return self.admitted
+
+    @property
+    def log(self) -> list[tuple[int, bytes, bytes | None]]:
+        """The records written: (partition, key, value)."""
+        return [entry[:3] for entry in self.journal if isinstance(entry, Entry)]
+
+    def end_transaction(self, producer_id: int, commit: bool, *, group: str = "g") -> None:
+        """The marker of a producer's transaction, as the transaction coordinator has it written."""
+        marker = Marker(self.coordinator.partition_for(group), (producer_id, 0), commit)
+        self.journal.append(marker)
+        self.coordinator.replay_marker(*marker)
 
     def release(self, error: Exception | None = None) -> None:
         """Let the appends that wait be durable, or fail."""
@@ -127,8 +170,11 @@ class World:
     def restart(self) -> None:
         """A new coordinator from the log, as after kill -9; the old one is dropped with all who wait."""
         self._build()
-        for partition, key, value in self.log:
-            self.coordinator.replay(partition, key, value)
+        for entry in self.journal:
+            if isinstance(entry, Marker):
+                self.coordinator.replay_marker(*entry)
+            else:
+                self.coordinator.replay(*entry)
         self.coordinator.loaded()
 
     def sleep(self, ms: int) -> None:
@@ -147,22 +193,35 @@ class World:
 
     def state(self, group_id: str = "g") -> str:
         group = self.coordinator.group(group_id)
-        return "none" if group is None else group.state.value
+        return "none" if group is None else group.state_name
 
     def lasting(self) -> dict[str, Any]:
         """All lasting state, to be compared with what a replay gives."""
-        groups = {group.group_id: group.saved for group in self.coordinator.all_groups()}
+        groups: dict[str, Any] = {}
+        for group in self.coordinator.all_groups():
+            if isinstance(group, ConsumerGroup):
+                soft = ("timers", "topics_version")
+                groups[group.group_id] = {name: getattr(group, name) for name in group.__slots__ if name not in soft}
+            else:
+                groups[group.group_id] = group.saved
         offsets = {
             group_id: {topic: dict(partitions) for topic, partitions in shard.offsets.of_group(group_id).items()}
             for shard in self.coordinator._shards
             for group_id in shard.offsets
         }
-        return {"groups": groups, "offsets": offsets}
+        pending = {
+            group_id: {place: dict(writers) for place, writers in shard.offsets.pending_of(group_id).items()}
+            for shard in self.coordinator._shards
+            for group_id in shard.groups
+            if shard.offsets.pending_of(group_id)
+        }
+        return {"groups": groups, "offsets": offsets, "pending": pending}
 
     def replayed(self) -> World:
         """Another world that only knows this one's log."""
-        other = World()
-        other.log = list(self.log)
+        other = type(self)()
+        other.topics.known = dict(self.topics.known)
+        other.journal = list(self.journal)
         other.config = self.config
         other.clock.advance(self.clock.mono_ms())
         other.restart()
@@ -173,7 +232,8 @@ class World:
     def ask(self, name: str, request: Any, version: int, context: Context | None = None) -> Any:
         """Ask, with request and answer as they would come over the wire at that version."""
         request = type(request).decode(request.encode(version), version)
-        answer = getattr(self.coordinator, name)(context or self.context, request, version)
+        rest = (self._admit,) if name == "commit_transactional_offsets" else ()
+        answer = getattr(self.coordinator, name)(context or self.context, request, version, *rest)
         if isinstance(answer, Pending):
             answer.then(lambda done: done.result().encode(version))
         else:
@@ -300,7 +360,51 @@ class World:
         code: int = answer.topics[0].partitions[0].error_code
         return code
 
-    def fetch(self, *topics: tuple[str, list[int]], group: str = "g", version: int = 9) -> Any:
+    def txn_commit(
+        self,
+        offsets: dict[tuple[str, int], int],
+        producer_id: int = 1,
+        member_id: str = "",
+        generation: int = -1,
+        *,
+        group: str = "g",
+        instance: str | None = None,
+        metadata: str | None = "",
+        version: int = 5,
+    ) -> Any:
+        by_topic: dict[str, list[TxnOffsetCommitRequest.TxnOffsetCommitRequestPartition]] = {}
+        for (topic, partition), offset in offsets.items():
+            by_topic.setdefault(topic, []).append(
+                TxnOffsetCommitRequest.TxnOffsetCommitRequestPartition(
+                    partition_index=partition, committed_offset=offset, committed_metadata=metadata
+                )
+            )
+        request = TxnOffsetCommitRequest(
+            transactional_id="tx",
+            group_id=group,
+            producer_id=producer_id,
+            producer_epoch=0,
+            member_id=member_id,
+            generation_id_or_member_epoch=generation,
+            group_instance_id=instance,
+            topics=[
+                TxnOffsetCommitRequest.TxnOffsetCommitRequestTopic(
+                    name=topic if version < 6 else "",
+                    topic_id=(self.topics.id_of(topic) or b"?" * 16) if version >= 6 else bytes(16),
+                    partitions=partitions,
+                )
+                for topic, partitions in by_topic.items()
+            ],
+        )
+        return self.ask("commit_transactional_offsets", request, version)
+
+    def txn_code(self, member_id: str = "", generation: int = -1, **options: Any) -> int:
+        """The code for one partition."""
+        answer = self.txn_commit({("t", 0): 1}, 1, member_id, generation, **options)
+        code: int = answer.topics[0].partitions[0].error_code
+        return code
+
+    def fetch(self, *topics: tuple[str, list[int]], group: str = "g", version: int = 9, stable: bool = False) -> Any:
         """One group's answer; no topics: all."""
         asked = None
         if topics:
@@ -312,7 +416,9 @@ class World:
                 )
                 for name, indexes in topics
             ]
-        request = OffsetFetchRequest(groups=[OffsetFetchRequest.OffsetFetchRequestGroup(group_id=group, topics=asked)])
+        request = OffsetFetchRequest(
+            groups=[OffsetFetchRequest.OffsetFetchRequestGroup(group_id=group, topics=asked)], require_stable=stable
+        )
         return self.ask("fetch_offsets", request, version).groups[0]
 
     def committed(self, topic: str = "t", partition: int = 0, group: str = "g") -> int:

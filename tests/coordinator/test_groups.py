@@ -135,7 +135,7 @@ def test_a_group_over_its_size_after_a_restart_rebalances(make_world: Any) -> No
 
 
 def test_records_of_other_kinds_are_skipped_and_counted(world: Any) -> None:
-    world.coordinator.replay(0, b"\x00\x03\x00\x01g", b"\x00\x00\x00\x00\x00\x01\x00")  # ConsumerGroupMetadata
+    world.coordinator.replay(0, b"\x00\x0b\x00\x01g", b"\x00\x00\x00\x00\x00\x01\x00")  # ShareGroupMetadata
     world.coordinator.replay(0, b"\x00\x02\x00\x09g", b"\x00\x03")
     world.coordinator.replay(0, b"", None)
     world.coordinator.replay(0, b"\x00\x02\x00\x01g", b"\x00\x63")

@@ -513,3 +513,14 @@ def test_people_are_told_who_came_and_went(world: Any) -> None:
     assert told["member left"]["member"] == member
     assert told["new generation"]["generation"] == 1
     assert "group is empty" in told
+
+
+def test_ids_that_nobody_uses_are_bounded(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ottla.coordinator.group.membership._MAX_PENDING", 3)
+    oldest, *others = [world.join().member_id for _ in range(4)]
+    assert [*world.coordinator.group("g").pending] == others
+    assert world.join(oldest).error_code == E.UNKNOWN_MEMBER_ID
+    for member_id in others:
+        world.join(member_id)
+    world.settle()
+    assert world.state() == "CompletingRebalance"

@@ -1,6 +1,7 @@
 """What a real Kafka 4.4.0 answered, request for request, in the order asked: the same codes and fields come out here.
 
 data/observed_groups_offsets.jsonl: one request and its answer a line. Its random ids are bound to ours as they appear.
+data/observed_transactional_offsets.jsonl: those of transactions, with the ends of the transactions in between.
 data/observed_records.jsonl: what it had then written to `__consumer_offsets`, in order within each partition.
 """
 
@@ -19,6 +20,7 @@ from ottla.wire.schema import Message, Struct
 DATA = Path(__file__).parent / "data"
 LINES = [json.loads(line) for line in (DATA / "observed_groups_offsets.jsonl").read_text().splitlines()]
 RECORDS = [json.loads(line) for line in (DATA / "observed_records.jsonl").read_text().splitlines()]
+TRANSACTIONAL = [json.loads(line) for line in (DATA / "observed_transactional_offsets.jsonl").read_text().splitlines()]
 METHODS = {
     "JoinGroup": "join_group",
     "SyncGroup": "sync_group",
@@ -26,6 +28,7 @@ METHODS = {
     "LeaveGroup": "leave_group",
     "OffsetCommit": "commit_offsets",
     "OffsetFetch": "fetch_offsets",
+    "TxnOffsetCommit": "commit_transactional_offsets",
     "OffsetDelete": "delete_offsets",
     "DescribeGroups": "describe_groups",
     "ListGroups": "list_groups",
@@ -145,3 +148,18 @@ def test_every_record_is_that_of_kafka(world: Any) -> None:
                 continue
             assert ours.version == record["version"], where
             comparison.check(record["value"], ours.value, where)
+
+
+def test_every_answer_about_transactional_offsets_is_that_of_kafka(world: Any) -> None:
+    world.topics.known = {"obs-a": (UUID(TOPIC_ID).bytes, 3)}
+    comparison = Comparison()
+    for line in TRANSACTIONAL:
+        if line["api"] == "EndTxn":
+            request = line["request"]
+            world.end_transaction(request["ProducerId"], request["Committed"], group="og-tx")
+            continue
+        api = API[ApiKey[snake(line["api"]).upper()]]
+        request = build(api.request, api.request, line["request"])
+        answer = world.ask(METHODS[line["api"]], request, line["version"])
+        comparison.check(line["response"], answer, f"{line['scenario']} v{line['version']}")
+    assert world.committed("obs-a", group="og-tx") == 4

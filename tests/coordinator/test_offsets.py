@@ -188,6 +188,27 @@ def test_all_offsets_and_unknown_groups(world: Any) -> None:
     assert [topic.topic_id for topic in world.fetch(version=10).topics] == [b"t" * 16]
 
 
+def test_what_is_named_twice_is_answered_once(world: Any) -> None:
+    world.commit({("t", 1): 5, ("t", 2): 6, ("u", 0): 7})
+    group = OffsetFetchRequest.OffsetFetchRequestGroup
+    topic = OffsetFetchRequest.OffsetFetchRequestTopics
+    twice = [
+        group(group_id="g", topics=[topic(name="t", partition_indexes=[1, 1]), topic(name="t", partition_indexes=[2])]),
+        group(group_id="g", topics=[topic(name="u", partition_indexes=[0])]),
+        group(group_id="other", topics=[topic(name="t", partition_indexes=[1])]),
+        group(group_id="other", topics=None),
+    ]
+    one, other = world.ask("fetch_offsets", OffsetFetchRequest(groups=twice), 8).groups
+    assert [(each.name, [p.committed_offset for p in each.partitions]) for each in one.topics] == [
+        ("t", [5, 6]),
+        ("u", [7]),
+    ]
+    assert other.topics == []
+    (old,) = fetch_old(world, 7, {"t": [2, 2]}).topics
+    assert [partition.committed_offset for partition in old.partitions] == [6]
+    assert len(world.describe("g", "g", "other")) == 2
+
+
 # -- OffsetDelete -----------------------------------------------------------------------------------------------------
 
 
@@ -240,7 +261,7 @@ def test_a_simple_groups_offsets_expire_from_their_commit(world: Any) -> None:
     world.sleep(1 + 10 * MINUTE_MS)
     assert world.committed() == -1
     assert world.state() == "none"
-    assert world.replayed().lasting() == world.lasting() == {"groups": {}, "offsets": {}}
+    assert world.replayed().lasting() == world.lasting() == {"groups": {}, "offsets": {}, "pending": {}}
 
 
 def test_an_empty_groups_offsets_expire_from_when_it_emptied(world: Any) -> None:

@@ -152,19 +152,26 @@ def machine(make_world: Any) -> type[RuleBasedStateMachine]:
                 self.world.leave((client.member_id, client.instance))
 
         @precondition(lambda self: self.clients)
-        @rule(data=st.data(), behind=st.integers(0, 2))
-        def commit(self, data: st.DataObject, behind: int) -> None:
+        @rule(data=st.data(), behind=st.integers(0, 2), transactional=st.booleans())
+        def commit(self, data: st.DataObject, behind: int, transactional: bool) -> None:
             client = data.draw(st.sampled_from(self.clients))
             generation = client.generation - behind
             group = self.world.coordinator.group("g")
-            answer = self.world.commit({("t", 0): 1}, client.member_id, generation, instance=client.instance)
+            if transactional:
+                answer = self.world.txn_commit({("t", 0): 1}, 1, client.member_id, generation, instance=client.instance)
+            else:
+                answer = self.world.commit({("t", 0): 1}, client.member_id, generation, instance=client.instance)
             if isinstance(answer, Pending):
                 return
             if answer.topics[0].partitions[0].error_code == E.NONE and generation >= 0:
                 assert group is not None
                 assert generation == group.generation
                 assert client.member_id in group.members
-                assert group.state.value in ("Stable", "PreparingRebalance")
+                assert transactional or group.state.value in ("Stable", "PreparingRebalance")
+
+        @rule(commit=st.booleans())
+        def transaction_ends(self, commit: bool) -> None:
+            self.world.end_transaction(1, commit)
 
         @rule(ms=st.sampled_from([1, 500, 3_000, 9_999, 10_000, 20_000, 400_000]))
         def time_passes(self, ms: int) -> None:
