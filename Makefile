@@ -7,7 +7,7 @@ RUN := .venv
 DEV := .venv-dev
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test test-long lint bench-wire clean
+.PHONY: help serve test test-long lint bench-groups bench-wire clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -15,6 +15,7 @@ help: ## what can be made
 	@echo 'make test       all tests with the Python clients, at most 4 minutes'
 	@echo 'make test-long  the tests that take longer'
 	@echo 'make lint       style and types'
+	@echo 'make bench-groups a hundred members join a group and one leaves, beside Apache Kafka if it is there'
 	@echo 'make bench-wire the codec beside those of kafka-python and kio'
 	@echo 'make clean      removes what the above have made, but no records (./ottla-data)'
 
@@ -32,6 +33,9 @@ lint: $(DEV)/installed
 	@$(DEV)/bin/ruff check .
 	@$(DEV)/bin/ruff format --check .
 	@$(DEV)/bin/mypy
+
+bench-groups: $(DEV)/installed
+	@$(DEV)/bin/python -m bench.groups $(ARGS)
 
 bench-wire: $(DEV)/installed
 	@$(DEV)/bin/python -m bench.wire $(ARGS)

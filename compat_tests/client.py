@@ -88,13 +88,21 @@ class Reader(AbstractContextManager["Reader"], ABC):
 
 @dataclass(frozen=True)
 class MemberConfig:
-    """How a group member behaves: process up to `batch` records, commit, again."""
+    """How a group member behaves: process up to `batch` records, commit, again.
+
+    protocol: group.protocol, "classic" or "consumer" (KIP-848). assignor: None for the library's own first choice.
+    instance_id: group.instance.id of a static member. pattern: drivers only, a regular expression in place of `topic`.
+    """
 
     group: str
     topic: str
     session_timeout_ms: int = 6_000
     heartbeat_interval_ms: int = 500
     batch: int = 50
+    protocol: str = "classic"
+    assignor: str | None = None
+    instance_id: str | None = None
+    pattern: str | None = None
 
 
 class Client(ABC):
@@ -127,8 +135,8 @@ class Client(ABC):
     def run_member(self, config: MemberConfig, emit: Emit, stop: threading.Event) -> None:
         """Runs in a process of its own: subscribe, then poll, emit `records`, commit, emit `committed`; until stop.
 
-        Events: assigned [partition], revoked [partition], records [[partition, offset, value]],
-        committed {partition: offset}, commit_failed "name".
+        Events: assigned [partition], revoked [partition], lost [partition] (owned no longer, too late to commit),
+        records [[partition, offset, value]], committed {partition: offset}, commit_failed "name".
         """
 
 

@@ -1,11 +1,13 @@
 """A group member in a process of its own, so that it can be killed: `python -m compat_tests.member`, and its handle.
 
-The process tells what happens to it as one JSON line an event, with the machine's monotonic clock; it stops cleanly
-when its standard input closes. `Story` reads the events of several members together: who owned and processed what.
+The process, or the driver of another language (drivers.py), tells what happens to it as one JSON line an event, with
+the machine's monotonic clock; it stops cleanly when its standard input closes. `Story` reads the events of several
+members together: who owned and processed what.
 """
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +18,11 @@ from dataclasses import asdict
 from typing import Any, NamedTuple, Self
 
 from compat_tests.client import MemberConfig, load_client
+from compat_tests.drivers import driver, flags, has_driver
 from compat_tests.harness import DEADLINE_S, ROOT
+
+_GIVEN_BACK = {"revoked", "lost"}
+_GONE = {"suspended", "ended"}
 
 
 class Event(NamedTuple):
@@ -55,14 +61,14 @@ class Story:
         return [event for event in self.events[start:] if event.name == name]
 
     def owned(self) -> dict[str, set[int]]:
-        """Member -> the partitions it owns now. A member that ended owns none."""
+        """Member -> the partitions it owns now. One that ended or was suspended owns none: it cannot give them back."""
         owned: dict[str, set[int]] = defaultdict(set)
         for event in self.events:
             if event.name == "assigned":
                 owned[event.member].update(event.value)
-            elif event.name == "revoked":
+            elif event.name in _GIVEN_BACK:
                 owned[event.member].difference_update(event.value)
-            elif event.name == "ended":
+            elif event.name in _GONE:
                 owned.pop(event.member, None)
         return dict(owned)
 
@@ -82,9 +88,8 @@ class Story:
                     if owner.get(partition, event.member) != event.member:
                         faults.append(f"{partition} to {event.member} while {owner[partition]} has it: {event}")
                     owner[partition] = event.member
-            elif event.name in ("revoked", "ended"):
-                lost = event.value if event.name == "revoked" else list(owner)
-                for partition in lost:
+            elif event.name in _GIVEN_BACK | _GONE:
+                for partition in event.value if event.name in _GIVEN_BACK else list(owner):
                     if owner.get(partition) == event.member:
                         del owner[partition]
         return faults
@@ -135,9 +140,8 @@ class Member:
     def __init__(self, story: Story, name: str, client: str, bootstrap: str, config: MemberConfig) -> None:
         self.name = name
         self._story = story
-        arguments = {"client": client, "bootstrap": bootstrap, **asdict(config)}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "compat_tests.member", json.dumps(arguments)],
+            _command(client, bootstrap, config),
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -153,12 +157,36 @@ class Member:
         self._end()
         return at_s
 
-    def stop(self) -> None:
-        """A clean end: the member leaves its group."""
+    def stop(self) -> float:
+        """A clean end: the member leaves its group. Gives the moment before, on the monotonic clock."""
         assert self._process.stdin is not None
+        at_s = time.monotonic()
         self._process.stdin.close()
         self._end()
         assert self._process.returncode == 0, f"{self.name} ended with {self._process.returncode}"
+        return at_s
+
+    def hold(self) -> None:
+        """The member stays with the next records it gets, before their commit, says `holding`, and waits for `go`."""
+        self._command("hold")
+
+    def go(self) -> None:
+        """Ends `hold`. May be said while the member is suspended."""
+        self._command("go")
+
+    def suspend(self) -> None:
+        """SIGSTOP: the member does nothing at all until `resume`, and is thought dead. What it owned is lost to it."""
+        self._process.send_signal(signal.SIGSTOP)
+        self._story.add(Event(self.name, time.monotonic(), "suspended", None))
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def _command(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
 
     def _end(self) -> None:
         self._process.wait(DEADLINE_S)
@@ -173,21 +201,36 @@ class Member:
         self._story.add(Event(self.name, time.monotonic(), "ended", None))
 
 
+def _command(client: str, bootstrap: str, config: MemberConfig) -> list[str]:
+    """The command line of a member process."""
+    values = {"bootstrap": bootstrap, **asdict(config)}
+    if has_driver(client):
+        return [*driver(client), "member", *flags(values)]
+    return [sys.executable, "-m", "compat_tests.member", json.dumps({"client": client, **values})]
+
+
 def _main() -> None:
     parser = argparse.ArgumentParser(description="one member of a consumer group")
     parser.add_argument("arguments", type=json.loads)
     arguments = parser.parse_args().arguments
     client = load_client(arguments.pop("client"))(arguments.pop("bootstrap"))
-    stop = threading.Event()
+    stop, hold, go = threading.Event(), threading.Event(), threading.Event()
 
-    def wait_for_end_of_input() -> None:
-        sys.stdin.read()
+    def read_commands() -> None:
+        for line in sys.stdin:
+            (hold if line == "hold\n" else go).set()
         stop.set()
+        go.set()
 
     def emit(name: str, value: Any) -> None:
         print(json.dumps([time.monotonic(), name, value]), flush=True)
+        if name == "records" and hold.is_set():
+            hold.clear()
+            emit("holding", None)
+            go.wait()
+            go.clear()
 
-    threading.Thread(target=wait_for_end_of_input, daemon=True).start()
+    threading.Thread(target=read_commands, daemon=True).start()
     client.run_member(MemberConfig(**arguments), emit, stop)
 
 

@@ -17,7 +17,9 @@ from compat_tests.harness import DEADLINE_S
 
 PRODUCE, FETCH, LIST_OFFSETS, METADATA = 0, 1, 2, 3
 OFFSET_FETCH, FIND_COORDINATOR, JOIN_GROUP, API_VERSIONS, INIT_PRODUCER_ID = 9, 10, 11, 18, 22
+UPDATE_FEATURES = 57
 NONE, CORRUPT_MESSAGE, DUPLICATE_SEQUENCE, OUT_OF_ORDER_SEQUENCE, MEMBER_ID_REQUIRED = 0, 2, 46, 45, 79
+COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR = 14, 15, 16
 _CRC_AT, _CRC_FROM = 17, 21
 
 
@@ -79,6 +81,7 @@ def one_batch(
     producer_epoch: int = -1,
     base_sequence: int = -1,
     timestamp_ms: int | None = None,
+    transactional: bool = False,
 ) -> bytes:
     """A record batch v2, uncompressed, with a right CRC. timestamp_ms None: now, since old producers are forgotten."""
     timestamp_ms = time.time_ns() // 1_000_000 if timestamp_ms is None else timestamp_ms
@@ -86,10 +89,10 @@ def one_batch(
     for delta, value in enumerate(values):
         body = b"\x00" + _varint(0) + _varint(delta) + _varint(-1) + _varint(len(value)) + value + _varint(0)
         records += _varint(len(body)) + body
+    attributes = 0x10 if transactional else 0
+    last, producer = len(values) - 1, (producer_id, producer_epoch, base_sequence)
     checked = (
-        struct.pack(
-            ">hiqqqhi", 0, len(values) - 1, timestamp_ms, timestamp_ms, producer_id, producer_epoch, base_sequence
-        )
+        struct.pack(">hiqqqhi", attributes, last, timestamp_ms, timestamp_ms, *producer)
         + struct.pack(">i", len(values))
         + records
     )
@@ -102,10 +105,12 @@ def corrupt_batch(batch: bytes) -> bytes:
     return batch[:-2] + bytes([batch[-2] ^ 1]) + batch[-1:]
 
 
-def produce_request(topic: str, records: bytes, partition: int = 0, acks: int = -1) -> bytes:
+def produce_request(
+    topic: str, records: bytes, partition: int = 0, acks: int = -1, transactional_id: str | None = None
+) -> bytes:
     """The body of Produce v3."""
     return (
-        text(None)
+        text(transactional_id)
         + struct.pack(">hii", acks, 10_000, 1)
         + text(topic)
         + struct.pack(">ii", 1, partition)
@@ -154,7 +159,7 @@ class RawConnection:
         """A request and the body of its answer."""
         sent = self.send(api_key, api_version, body)
         correlation, cursor = self.receive()
-        assert correlation == sent
+        assert correlation == sent, f"the answer to request {correlation} in place of {sent}"
         return cursor
 
     def at_end(self) -> bool:
@@ -225,24 +230,42 @@ class RawConnection:
         """FindCoordinator v1; gives the error code."""
         return self.ask(FIND_COORDINATOR, 1, text(group) + b"\x00").take("ih")[1]
 
-    def init_producer_id(self) -> tuple[int, int, int]:
-        """InitProducerId v0 without a transactional id: (error code, producer id, epoch)."""
-        _, error, producer_id, epoch = self.ask(INIT_PRODUCER_ID, 0, text(None) + struct.pack(">i", 60_000)).take(
-            "ihqh"
-        )
+    def init_producer_id(self, transactional_id: str | None = None) -> tuple[int, int, int]:
+        """InitProducerId v0: (error code, producer id, epoch)."""
+        body = text(transactional_id) + struct.pack(">i", 60_000)
+        _, error, producer_id, epoch = self.ask(INIT_PRODUCER_ID, 0, body).take("ihqh")
         return error, producer_id, epoch
 
     def committed_error(self, group: str) -> int:
         """OffsetFetch v5 for all topics of a group: the error code."""
+        return self._committed(group)[0]
+
+    def committed(self, group: str) -> dict[tuple[str, int], int]:
+        """The group's committed offsets, also while others are pending in a transaction."""
+        error, offsets = self._committed(group)
+        assert error == NONE
+        return offsets
+
+    def committed_if_served(self, group: str) -> dict[tuple[str, int], int] | None:
+        """The same, or None while the coordinator does not serve yet."""
+        error, offsets = self._committed(group)
+        if error in (COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR):
+            return None
+        assert error == NONE, error
+        return offsets
+
+    def _committed(self, group: str) -> tuple[int, dict[tuple[str, int], int]]:
         answer = self.ask(OFFSET_FETCH, 5, text(group) + struct.pack(">i", -1))
+        offsets: dict[tuple[str, int], int] = {}
         _, topics = answer.take("ii")
         for _ in range(topics):
-            answer.text()
+            topic = answer.text() or ""
             for _ in range(answer.number("i")):
-                answer.take("iqi")
+                partition, offset, _ = answer.take("iqi")
+                offsets[topic, partition] = offset
                 answer.text()
                 answer.take("h")
-        return answer.number("h")
+        return answer.number("h"), offsets
 
     def join_group(self, group: str, member: str = "") -> tuple[int, str]:
         """JoinGroup v5 with one protocol: (error code, member id)."""
@@ -253,6 +276,15 @@ class RawConnection:
         for _ in range(2):
             answer.text()
         return error, answer.text() or ""
+
+    def downgrade_feature(self, name: str, level: int) -> None:
+        """UpdateFeatures v1, a safe downgrade of one feature, for a broker that has no flag for it."""
+        encoded = name.encode()
+        body = struct.pack(">BiBB", 0, 30_000, 2, len(encoded) + 1) + encoded  # no tagged fields; time-out; one feature
+        body += struct.pack(">hbBBB", level, 2, 0, 0, 0)
+        answer = self.ask(UPDATE_FEATURES, 1, body)
+        _, _, error = answer.take("Bih")
+        assert error == NONE
 
     def _exactly(self, count: int) -> bytes:
         data = bytearray()

@@ -8,7 +8,7 @@ import threading
 import time
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -124,7 +124,7 @@ class Scenarios:
         client.create_topic(topic, PARTITIONS)
         config = MemberConfig(group=fresh("workers"), topic=topic)
         with Story() as story:
-            with _feeding(client, topic) as fed:
+            with feeding(client, topic, EVERY, each=3, pause_s=0.02) as fed:
                 members = [story.join(client.name, broker.bootstrap, config) for _ in range(3)]
                 names = [member.name for member in members]
                 story.wait_for(lambda: story.shared_among(names, PARTITIONS), "three members own each partition once")
@@ -143,7 +143,7 @@ class Scenarios:
                     lambda: story.shared_among(names[1:], PARTITIONS), "the others take over the killed member's share"
                 )
                 rebalanced_at_s = max(event.at_s for event in story.named("assigned"))
-            ends = _ends(fed)
+            ends = ends_of(fed)
             story.wait_for(lambda: story.committed() == ends, "everything is processed and committed")
             for member in members[1:]:
                 member.stop()
@@ -163,7 +163,7 @@ class Scenarios:
         client.create_topic(topic, PARTITIONS)
         with client.sender() as sender:
             places = sender.send(topic, [Outgoing(_value(n)) for n in range(300)])
-        ends = _ends(places)
+        ends = ends_of(places)
         groups = [fresh("reader"), fresh("reader")]
         for group in groups:
             assert not any(client.committed(group, topic, EVERY).values())
@@ -184,7 +184,7 @@ class Scenarios:
         client.create_topic(topic, PARTITIONS)
         with client.sender() as sender:
             places = sender.send(topic, [Outgoing(_value(n), partition=n % PARTITIONS) for n in range(300)])
-        ends = _ends(places)
+        ends = ends_of(places)
         with Story() as story:
             first = story.join(client.name, own_broker.bootstrap, config)
             story.wait_for(lambda: story.committed() == ends, "all is committed")
@@ -204,7 +204,7 @@ class Scenarios:
             more = sender.send(topic, [Outgoing(_value(n), partition=n % PARTITIONS) for n in range(300, 360)])
         with Story() as story:
             member = story.join(client.name, own_broker.bootstrap, config)
-            story.wait_for(lambda: story.committed() == _ends(more), "the new records are committed")
+            story.wait_for(lambda: story.committed() == ends_of(more), "the new records are committed")
             assert story.processed() == Counter(more), "not exactly the new records"
             member.stop()
 
@@ -224,7 +224,7 @@ class Scenarios:
             story.wait_for(lambda: story.shared_among(names, PARTITIONS), "two members share the partitions")
             with client.sender() as sender:
                 before = sender.send(topic, [Outgoing(_value(n), partition=n % PARTITIONS) for n in range(120)])
-            story.wait_for(lambda: story.committed() == _ends(before), "all is committed")
+            story.wait_for(lambda: story.committed() == ends_of(before), "all is committed")
             settled = gate.mark()
             gate.wait_for(lambda: len(gate.since(settled, HEARTBEAT)) >= 2, "heartbeats of the stable group")
             generations = {heartbeat_generation(beat) for beat in gate.since(settled, HEARTBEAT)}
@@ -234,7 +234,7 @@ class Scenarios:
             broker.restart(kill=kill)
             with client.sender() as sender:
                 after = sender.send(topic, [Outgoing(_value(n), partition=n % PARTITIONS) for n in range(120, 240)])
-            story.wait_for(lambda: story.committed() == _ends(after), "the group goes on")
+            story.wait_for(lambda: story.committed() == ends_of(after), "the group goes on")
             resumed = gate.mark()
             gate.wait_for(lambda: len(gate.since(resumed, HEARTBEAT)) >= 4, "heartbeats after the restart")
 
@@ -333,7 +333,7 @@ def _places(records: list[Received]) -> list[tuple[int, int]]:
     return [(one.partition, one.offset) for one in records]
 
 
-def _ends(places: list[Sent]) -> dict[int, int]:
+def ends_of(places: list[Sent]) -> dict[int, int]:
     """Partition -> the offset after the last of these records."""
     ends: dict[int, int] = {}
     for place in places:
@@ -346,8 +346,10 @@ def _known(offsets: dict[int, int | None]) -> dict[int, int]:
 
 
 @contextmanager
-def _feeding(client: Client, topic: str) -> Iterator[list[Sent]]:
-    """Sends a few records to each partition every 20 ms until the end of the block; gives the acknowledged ones."""
+def feeding(
+    client: Client, topic: str, partitions: Iterable[int], *, each: int, pause_s: float
+) -> Iterator[list[Sent]]:
+    """Sends `each` records to each partition, over and over until the end of the block; gives the acknowledged ones."""
     fed: list[Sent] = []
     failures: list[BaseException] = []
     enough = threading.Event()
@@ -356,9 +358,9 @@ def _feeding(client: Client, topic: str) -> Iterator[list[Sent]]:
         try:
             with client.sender() as sender:
                 for turn in itertools.count():
-                    batch = [Outgoing(_value(turn), partition=p) for p in EVERY for _ in range(3)]
+                    batch = [Outgoing(_value(turn), partition=p) for p in partitions for _ in range(each)]
                     fed.extend(sender.send(topic, batch))
-                    if enough.wait(0.02):
+                    if enough.wait(pause_s):
                         return
         except BaseException as error:
             failures.append(error)

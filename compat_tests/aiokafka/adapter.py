@@ -7,7 +7,10 @@ from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from compat_tests.client import (
     Client,
@@ -22,6 +25,8 @@ from compat_tests.client import (
     Sent,
 )
 from compat_tests.harness import DEADLINE_S
+
+_ASSIGNORS = {one.name: one for one in (RangePartitionAssignor, RoundRobinPartitionAssignor, StickyPartitionAssignor)}
 
 T = TypeVar("T")
 
@@ -200,17 +205,8 @@ class Adapter(Client):
         asyncio.run(self._run_member(config, emit, stop))
 
     async def _run_member(self, config: MemberConfig, emit: Emit, stop: threading.Event) -> None:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.bootstrap,
-            group_id=config.group,
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            session_timeout_ms=config.session_timeout_ms,
-            heartbeat_interval_ms=config.heartbeat_interval_ms,
-        )
         listener = _Listener(emit)
-        consumer.subscribe([config.topic], listener=listener)
-        await consumer.start()
+        consumer = await self._started(config, listener)
         while not stop.is_set():
             batches = await consumer.getmany(timeout_ms=100, max_records=config.batch)
             if not batches or listener.rebalancing:  # not processed, so read again by the next owner
@@ -226,3 +222,24 @@ class Adapter(Client):
                 emit("committed", {p.partition: offset for p, offset in offsets.items()})
             listener.idle.set()
         await consumer.stop()
+
+    async def _started(self, config: MemberConfig, listener: _Listener) -> AIOKafkaConsumer:
+        """A consumer that has reached the broker: one that finds it away at its start is of no more use."""
+        while True:
+            consumer = AIOKafkaConsumer(
+                bootstrap_servers=self.bootstrap,
+                group_id=config.group,
+                auto_offset_reset="earliest",
+                enable_auto_commit=False,
+                session_timeout_ms=config.session_timeout_ms,
+                heartbeat_interval_ms=config.heartbeat_interval_ms,
+                group_instance_id=config.instance_id,
+                partition_assignment_strategy=(_ASSIGNORS[config.assignor or "roundrobin"],),
+            )
+            consumer.subscribe([config.topic], listener=listener)
+            try:
+                await consumer.start()
+                return consumer
+            except KafkaConnectionError:
+                await consumer.stop()
+                await asyncio.sleep(0.1)

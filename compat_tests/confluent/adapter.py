@@ -68,7 +68,7 @@ class _Sender(Sender):
             )
             if place % 1_000 == 0:
                 self._producer.poll(0)
-        assert self._producer.flush(DEADLINE_S) == 0, "records without an acknowledgement"
+        assert self._producer.flush(3 * DEADLINE_S) == 0, "records without an acknowledgement"
         sent = []
         for report in reports:
             assert report is not None
@@ -165,16 +165,22 @@ class Adapter(Client):
         return {one.partition: one.offset if one.offset >= 0 else None for one in answer}
 
     def run_member(self, config: MemberConfig, emit: Emit, stop: threading.Event) -> None:
-        consumer = Consumer(
-            {
-                "bootstrap.servers": self.bootstrap,
-                "group.id": config.group,
-                "auto.offset.reset": "earliest",
-                "enable.auto.commit": False,
-                "session.timeout.ms": config.session_timeout_ms,
-                "heartbeat.interval.ms": config.heartbeat_interval_ms,
-            }
-        )
+        settings: dict[str, Any] = {
+            "bootstrap.servers": self.bootstrap,
+            "group.id": config.group,
+            "group.protocol": config.protocol,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+        }
+        if config.protocol == "classic":  # with KIP-848 these are the broker's to set
+            settings["session.timeout.ms"] = config.session_timeout_ms
+            settings["heartbeat.interval.ms"] = config.heartbeat_interval_ms
+        if config.assignor is not None:
+            classic = config.protocol == "classic"
+            settings["partition.assignment.strategy" if classic else "group.remote.assignor"] = config.assignor
+        if config.instance_id is not None:
+            settings["group.instance.id"] = config.instance_id
+        consumer = Consumer(settings)
 
         def assigned(_: Consumer, partitions: list[TopicPartition]) -> None:
             emit("assigned", sorted(one.partition for one in partitions))
@@ -182,7 +188,10 @@ class Adapter(Client):
         def revoked(_: Consumer, partitions: list[TopicPartition]) -> None:
             emit("revoked", sorted(one.partition for one in partitions))
 
-        consumer.subscribe([config.topic], on_assign=assigned, on_revoke=revoked, on_lost=revoked)
+        def lost(_: Consumer, partitions: list[TopicPartition]) -> None:
+            emit("lost", sorted(one.partition for one in partitions))
+
+        consumer.subscribe([config.topic], on_assign=assigned, on_revoke=revoked, on_lost=lost)
         while not stop.is_set():
             messages = [m for m in consumer.consume(config.batch, 0.1) if m.error() is None]
             if not messages:

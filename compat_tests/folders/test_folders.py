@@ -23,7 +23,7 @@ from compat_tests.harness import DEADLINE_S, ROOT, ApacheKafka, Broker
 from ottla.log.clock import SystemClock
 from ottla.log.ids import Ids
 from ottla.log.store import Store
-from ottla.wire.records import Record, build_batch, build_control_batch
+from ottla.wire.records import Record, build_batch
 
 SCRIPTS = Path(os.environ.get("OTTLA_COMPAT_KAFKA", ROOT.parent / "shared" / "kafka"))
 KAFKA_DEADLINE_S = 540  # the first run fetches Kafka's jars
@@ -276,36 +276,40 @@ def open_store(path: Path) -> Store:
 
 
 def write_transactions(path: Path, topic: str) -> None:
-    """A log of several segments with transactions of two producers that overlap, committed and aborted, as a
-    coordinator will have them written."""
+    """A log of several segments with transactions of three producers that overlap, committed and aborted, each of the
+    third with an epoch of its own (KIP-890), and one of a fourth that stays open."""
     now_ms = SystemClock().wall_ms()
     store = open_store(path)
     options = {"segment.bytes": "4096", "index.interval.bytes": "200"}
     log = store.create(topic, 0, Ids().uuid(), options, lazy=False)
-    sequences = {7: 0, 8: 0}
+    epochs = dict.fromkeys(range(7, 11), 0)
+    sequences = dict.fromkeys(range(7, 11), 0)
 
     def append(producer_id: int, value: bytes) -> None:
         records = [Record(n, now_ms, b"k%d" % n, value) for n in range(3)]
         batch = build_batch(
             records,
             producer_id=producer_id,
-            producer_epoch=0,
+            producer_epoch=epochs[producer_id],
             base_sequence=sequences[producer_id],
             transactional=True,
         )
         sequences[producer_id] += 3
-        log.append(batch, leader_epoch=0)
+        log.append(batch, leader_epoch=0, transaction_version=2)
 
-    def end(producer_id: int, commit: bool) -> None:
-        log.append(
-            build_control_batch(producer_id, 0, commit, 0, timestamp_ms=now_ms), leader_epoch=0, from_client=False
-        )
+    def end(producer_id: int, commit: bool, version: int = 1) -> None:
+        if version == 2:
+            epochs[producer_id], sequences[producer_id] = epochs[producer_id] + 1, 0
+        log.append_marker(producer_id, epochs[producer_id], commit, 0, leader_epoch=0, transaction_version=version)
 
     for turn in range(30):
         append(7, b"keep" * 20 if turn % 3 else b"drop" * 20)
         append(8, b"drop" * 20 if turn % 2 else b"keep" * 20)
+        append(9, b"keep" * 20 if turn % 5 else b"drop" * 20)
         end(7, commit=turn % 3 != 0)
         end(8, commit=turn % 2 == 0)
+        end(9, commit=turn % 5 != 0, version=2)
+    append(10, b"open" * 20)
     store.close()
 
 
@@ -320,7 +324,7 @@ def test_transactions_written_by_ottla_are_left_out_by_kafka(kafka: Kafka, tmp_p
     hand_over(tmp_path / "data", kafka.logs, topic, 1)
     kafka.start()
     everything = read_all(kafka, topic, 1)
-    assert len(everything) == 180
+    assert len(everything) == 3 * 3 * 30 + 3
     kept = [read for read in everything if read.value and read.value.startswith(b"keep")]
     assert read_all(kafka, topic, 1, isolation="read_committed") == kept
 
@@ -349,15 +353,19 @@ def test_kafkas_dump_tool_reads_every_kind_of_file(ottla: Broker, tmp_path: Path
     batches = dump_with_kafka(logs, "--deep-iteration", "--print-data-log")
     assert "isvalid: true" in batches
     assert "isvalid: false" not in batches
-    assert batches.count("endTxnMarker: ABORT") == 25
-    assert batches.count("| offset: ") == 5 * COUNT // 2 + 180 + 60
+    assert batches.count("endTxnMarker: ABORT") == 10 + 15 + 6
+    assert batches.count("| offset: ") == 5 * COUNT // 2 + 273 + 90
     sane = dump_with_kafka(indexes, "--index-sanity-check")
     assert sane.count(" passed sanity check.") + sane.count(" is empty.") == len(indexes)
     assert sane.count(" is empty.") < 3, sane
     dump_with_kafka(indexes, "--verify-index-only")
     dump_with_kafka(indexes)
     shown = dump_with_kafka(others)
-    assert shown.count("producerId: ") >= 25
+    assert shown.count("producerId: ") >= 31
+    # one that ended, one whose next transaction has an epoch of its own, one that is open
+    for epoch, first_offset in ((0, ".empty"), (30, ".empty"), (0, "[360]")):
+        state = rf"producerEpoch: {epoch} .*currentTxnFirstOffset: OptionalLong{re.escape(first_offset)} "
+        assert re.search(state, shown)
     groups = [file for file in ottla.data.glob("__consumer_offsets-*/*.log") if file.stat().st_size]
     assert '"group":"dumped"' in dump_with_kafka(groups, "--offsets-decoder")
     metadata = dump_with_kafka([*(ottla.data / "__cluster_metadata-0").glob("*.log")], "--cluster-metadata-decoder")

@@ -1,48 +1,12 @@
-"""Apache Kafka's own command line tools, on a JVM, list, produce and consume.
+"""Apache Kafka's own command line tools, on a JVM, list, produce and consume."""
 
-`tool.sh CLASS ARGUMENTS` runs one class of the Kafka distribution; OTTLA_KAFKA_TOOL names it, or it lies in the folder
-`shared/kafka` beside the project.
-"""
-
-import os
-import shutil
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from compat_tests.harness import ROOT, Broker
-
-TOOL = Path(os.environ.get("OTTLA_KAFKA_TOOL", ROOT.parent / "shared" / "kafka" / "tool.sh"))
-FETCH_DEADLINE_S = 540  # the first run fetches Kafka's jars
-
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(not TOOL.is_file(), reason=f"no {TOOL}: set OTTLA_KAFKA_TOOL to run Kafka's own tools"),
-    pytest.mark.skipif(shutil.which("java") is None, reason="java is not installed"),
-]
+pytestmark = pytest.mark.long
 
 Tool = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def tool(broker: Broker) -> Tool:
-    """Runs one of Kafka's tools on the module's broker and gives its output; it must end with exit code 0."""
-
-    def run(name: str, *arguments: str, stdin: str = "") -> str:
-        done = subprocess.run(
-            ["bash", str(TOOL), name, "--bootstrap-server", broker.bootstrap, *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=FETCH_DEADLINE_S,
-            env={**os.environ, "FAST": "1"},
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return run
 
 
 def test_topics_are_created_listed_described_and_deleted(tool: Tool, fresh: Callable[[str], str]) -> None:

@@ -7,6 +7,10 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from kafka.errors import KafkaConnectionError, KafkaError
 from kafka.partitioner import Partitioner as KafkaPartitioner
 
@@ -23,6 +27,11 @@ from compat_tests.client import (
     Sent,
 )
 from compat_tests.harness import DEADLINE_S
+
+_ASSIGNORS = {
+    one.name: one
+    for one in (RangePartitionAssignor, RoundRobinPartitionAssignor, StickyPartitionAssignor, CooperativeStickyAssignor)
+}
 
 
 class _Chosen(KafkaPartitioner):
@@ -124,6 +133,9 @@ class _Listener(ConsumerRebalanceListener):
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         self._emit("revoked", sorted(p.partition for p in revoked))
 
+    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
+        self._emit("lost", sorted(p.partition for p in lost))
+
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._emit("assigned", sorted(p.partition for p in assigned))
 
@@ -163,6 +175,8 @@ class Adapter(Client):
             enable_auto_commit=False,
             session_timeout_ms=config.session_timeout_ms,
             heartbeat_interval_ms=config.heartbeat_interval_ms,
+            group_instance_id=config.instance_id,
+            partition_assignment_strategy=(_ASSIGNORS[config.assignor or "range"],),
             max_poll_records=config.batch,
             metrics_enabled=False,
         )

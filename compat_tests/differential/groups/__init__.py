@@ -1,0 +1,1 @@
+"""Classic groups and committed offsets."""
