@@ -7,13 +7,14 @@ RUN := .venv
 DEV := .venv-dev
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test test-long lint bench-groups bench-wire clean
+.PHONY: help serve test test-long test-soak lint bench-groups bench-wire clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
 	@echo 'make serve      a broker on localhost:9092; more flags: make serve ARGS="--topic orders:6 --ephemeral"'
 	@echo 'make test       all tests with the Python clients, at most 4 minutes'
-	@echo 'make test-long  the tests that take longer'
+	@echo 'make test-long  the tests that take longer, with clients in Java and Go'
+	@echo 'make test-soak  the same at length: storms with every client, twenty crashes of client or broker each'
 	@echo 'make lint       style and types'
 	@echo 'make bench-groups a hundred members join a group and one leaves, beside Apache Kafka if it is there'
 	@echo 'make bench-wire the codec beside those of kafka-python and kio'
@@ -24,10 +25,13 @@ serve: $(RUN)/installed
 	@trap : INT; $(RUN)/bin/ottla serve $(ARGS)
 
 test: $(DEV)/installed
-	@$(DEV)/bin/python -m pytest -m 'not long'
+	@$(DEV)/bin/python -m pytest -m 'not long and not soak'
 
 test-long: $(DEV)/installed
-	@$(DEV)/bin/python -m pytest -m long
+	@$(DEV)/bin/python -m pytest -m 'long and not soak'
+
+test-soak: $(DEV)/installed
+	@$(DEV)/bin/python -m pytest -m soak
 
 lint: $(DEV)/installed
 	@$(DEV)/bin/ruff check .

@@ -375,7 +375,7 @@ def _client_metrics(broker: Broker, name: str, current: Mapping[str, str], chang
 
 def _check_selector(selector: str) -> None:
     """One `attribute=pattern` of a telemetry subscription. Raises KafkaError INVALID_CONFIG."""
-    from ottla.coordinator.group.subscriptions import compile_regex
+    from ottla.coordinator.regex import compile_regex
 
     attribute, found, pattern = selector.partition("=")
     try:

@@ -47,8 +47,8 @@ class OnDemand(Generic[C]):
     def get(self) -> C:
         """The coordinator. Raises KafkaError if its log cannot be read: one that is not loaded must not answer."""
         partitions = self._cluster.partition_count(self._log.topic)
-        if self.current is not None and partitions not in (None, self.current.partitions):
-            self.drop()  # a client made the topic, with a number of its own; until then nothing could be kept
+        if self.current is not None and partitions not in (None, self.current.partitions) and self._log.is_durable:
+            self.drop()  # the topic has another number by now; what is under way to the disk could not be replayed yet
         if self.current is None:
             made = self._make(partitions or self._configured)
             self._log.load(made)

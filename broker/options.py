@@ -122,14 +122,17 @@ def serve_options(flags: Flags, log: Log) -> ServeOptions:
         listeners, advertise = configured_listeners(settings)
     if len(set(listeners)) != len(listeners):
         raise UsageError("the same address is given twice to listen on; leave one out")
+    listeners = listeners or [(host, DEFAULT_PORT) for host in DEFAULT_HOSTS]
+    if flags.advertise is not None:
+        advertise = _advertise_address(flags.advertise)
     return ServeOptions(
-        listeners=listeners or [(host, DEFAULT_PORT) for host in DEFAULT_HOSTS],
-        advertise=_advertise_address(flags.advertise) if flags.advertise is not None else advertise,
+        listeners=listeners,
+        advertise=advertise,
         topics=_topics(flags.topic or (), settings),
         features=_features(flags.feature) if flags.feature else None,
         data_dir=DEFAULT_DATA_DIR if flags.ephemeral else flags.data or _configured_data_dir(settings),
         ephemeral=flags.ephemeral,
-        settings=settings,
+        settings=_with_flags(settings, flags, listeners, advertise),
         port_file=flags.port_file,
         log_format=flags.log_format,
         log_level=flags.log_level,
@@ -170,6 +173,28 @@ def _settings(flags: Flags, log: Log) -> BrokerConfig:
     except KafkaError as error:
         raise UsageError(error.message) from None
     return settings
+
+
+def _with_flags(
+    settings: BrokerConfig, flags: Flags, listeners: list[Address], advertise: tuple[str, int | None] | None
+) -> BrokerConfig:
+    """`settings` as DescribeConfigs shall show them: the flags that stand in for a setting are that setting."""
+    shown = dict(settings.explicit)
+    if flags.listen:
+        shown.pop("advertised.listeners", None)
+        shown["listeners"] = ",".join(_listener(host, port) for host, port in listeners)
+    if flags.advertise is not None and advertise is not None:
+        host, port = advertise
+        shown["advertised.listeners"] = _listener(host, listeners[0][1] if port is None else port)
+    if flags.data is not None:
+        shown["log.dirs"] = flags.data
+    if "node.id" in shown or "broker.id" in shown:  # Kafka shows the one under both names
+        shown["node.id"] = shown["broker.id"] = str(settings.own_id)
+    return BrokerConfig(shown)
+
+
+def _listener(host: str, port: int) -> str:
+    return f"PLAINTEXT://[{host}]:{port}" if ":" in host else f"PLAINTEXT://{host}:{port}"
 
 
 def _file_settings(path: str, log: Log) -> dict[str, str]:

@@ -21,7 +21,9 @@ def check_replicas(index: int, replicas: list[int], nodes: Collection[int]) -> N
         raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"partition {index}: empty or repeated replicas")
     for replica in replicas:
         if replica not in nodes:
-            raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"partition {index} names an unknown broker")
+            raise KafkaError(
+                ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"partition {index} names broker {replica}, which is unknown"
+            )
 
 
 def reassign(

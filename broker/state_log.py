@@ -77,6 +77,13 @@ class StateLog:
             outcome.then(lambda _: target.grew())
         return outcome
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether nothing waits for a flush: `load` would find all that was appended."""
+        topic = self._cluster.topics.get(self.topic)
+        logs = [partition.log for partition in topic.partitions] if topic is not None else []
+        return all(log.high_watermark == log.log_end_offset for log in logs)
+
     def load(self, coordinator: Replayer) -> None:
         """Replay every partition of the topic, then let the coordinator begin."""
         topic = self._cluster.topics.get(self.topic)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from ottla.broker.features import TRANSACTION_VERSION, level
 from ottla.broker.markers import write_marker
 from ottla.broker.state_log import OFFSETS_TOPIC, TRANSACTIONS_TOPIC
+from ottla.coordinator.result import chain
 from ottla.coordinator.transaction.coordinator import TransactionCoordinator
 from ottla.log.door import Outcome, Pending
-from ottla.wire.errors import ErrorCode
+from ottla.wire.errors import ErrorCode, KafkaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -120,12 +121,7 @@ def admit(
         verdicts.update(dict.fromkeys(asked.values(), _for_client(code, protocol)))
         return verdicts
 
-    answer = _add(broker, transactional_id, producer, list(asked))
-    if not isinstance(answer, Pending):
-        return added(answer)
-    later: Pending[Verdicts] = Pending()
-    answer.then(lambda settled: later.resolve(added(settled.result())))
-    return later
+    return chain(_add(broker, transactional_id, producer, list(asked)), added)
 
 
 def admit_offsets(
@@ -135,11 +131,7 @@ def admit_offsets(
     offsets cannot be created."""
     partition = broker.metadata.internal_topic(OFFSETS_TOPIC).partitions[broker.offsets_partition(group)]
     verdicts = admit(broker, transactional_id, producer, (partition,), protocol)
-    if not isinstance(verdicts, Pending):
-        return verdicts[partition]
-    later: Pending[ErrorCode] = Pending()
-    verdicts.then(lambda settled: later.resolve(settled.result()[partition]))
-    return later
+    return chain(verdicts, lambda verdicts: verdicts[partition])
 
 
 def _add(
@@ -155,7 +147,11 @@ def _add(
     until_ms = broker.timers.now_ms() + broker.config.add_partitions_to_txn_retry_backoff_max_ms
 
     def again() -> None:
-        answer = broker.transactions.add_partitions(transactional_id, *producer, partitions)
+        answer: Answer[ErrorCode]
+        try:
+            answer = broker.transactions.add_partitions(transactional_id, *producer, partitions)
+        except KafkaError as error:  # nobody else would tell who waits
+            answer = error.code
         if isinstance(answer, Pending):
             answer.then(lambda settled: later.resolve(settled.result()))
         elif answer is ErrorCode.CONCURRENT_TRANSACTIONS and broker.timers.now_ms() < until_ms and not broker.stopping:

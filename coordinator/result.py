@@ -13,6 +13,7 @@ from ottla.coordinator.state_record import StateRecord
 from ottla.log.door import Pending
 from ottla.wire.errors import ErrorCode
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 Answer: TypeAlias = T | Pending[T]
@@ -68,3 +69,55 @@ def commit_write_error(code: ErrorCode) -> ErrorCode:
 def unpark(parked: Pending[T]) -> Answer[T]:
     """The value itself if it is there already."""
     return parked.result() if parked.settled else parked
+
+
+def chain(answer: Answer[S], function: Callable[[S], Answer[T]]) -> Answer[T]:
+    """What `function` makes of the answer, at once or when it is there. An error goes on to whoever waits."""
+    if not isinstance(answer, Pending):
+        return function(answer)
+    later: Pending[T] = Pending()
+
+    def settled(answer: Pending[S]) -> None:
+        try:
+            made = function(answer.result())
+        except Exception as error:
+            later.fail(error)
+            return
+        if isinstance(made, Pending):
+            made.then(lambda made: _pass_on(made, later))
+        else:
+            later.resolve(made)
+
+    answer.then(settled)
+    return unpark(later)
+
+
+def gather(answers: list[Answer[S]], function: Callable[[list[S]], T]) -> Answer[T]:
+    """What `function` makes of all answers, in their order, when the last is there."""
+    left = 1  # this call itself, so that what is there at once does not end it early
+    together: Pending[T] = Pending()
+
+    def one_more(_: Pending[S] | None) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            try:
+                made = function([answer.result() if isinstance(answer, Pending) else answer for answer in answers])
+            except Exception as error:
+                together.fail(error)
+            else:
+                together.resolve(made)
+
+    for answer in answers:
+        if isinstance(answer, Pending):
+            left += 1
+            answer.then(one_more)
+    one_more(None)
+    return unpark(together)
+
+
+def _pass_on(settled: Pending[T], later: Pending[T]) -> None:
+    try:
+        later.resolve(settled.result())
+    except Exception as error:
+        later.fail(error)

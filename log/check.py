@@ -30,10 +30,10 @@ from ottla.log.dump import (
     used_entries,
 )
 from ottla.log.filesystem import FileSystem
+from ottla.log.folder import EPOCHS_FILE, METADATA_FILE, parse_folder_name
 from ottla.log.ids import Ids, uuid_from_text, uuid_text
 from ottla.log.leader_epoch import LeaderEpochs
 from ottla.log.lock import LOCK_FILE, FolderLock
-from ottla.log.partition import EPOCHS_FILE, METADATA_FILE, parse_folder_name
 from ottla.log.producer_state import ProducerState
 from ottla.log.scan import StoredBatch
 from ottla.log.segment import file_stem

@@ -26,7 +26,8 @@ from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.records import RecordBatch, batches
 
 if TYPE_CHECKING:
-    from ottla.log.partition import Environment, Partition
+    from ottla.log.environment import Environment
+    from ottla.log.partition import Partition
     from ottla.log.segment import Segment
 
 CLEANED: Final = ".cleaned"

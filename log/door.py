@@ -58,8 +58,14 @@ class Pending(Generic[T]):
         self._value = value
         self._error = error
         callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback(self)
+        failure: Exception | None = None
+        for callback in callbacks:  # each waits for itself: one that fails must not leave the others waiting
+            try:
+                callback(self)
+            except Exception as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     def then(self, callback: Callable[[Pending[T]], None]) -> None:
         """Call `callback(self)` when settled; at once if it already is."""

@@ -1,4 +1,5 @@
-"""Making records durable: one flush of one log in three steps, and the queue of logs that somebody waits for.
+"""Making records durable: one flush of one log in three steps, who waits for it, and the queue of logs that somebody
+waits for.
 
 Group commit: whoever appends and must wait asks here; the owner of the loop takes all that is due at once, runs the
 jobs in a thread, and finishes them. One fdatasync serves all who waited when it began. Nothing here awaits or starts
@@ -8,16 +9,20 @@ threads.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final, NamedTuple
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
+from ottla.log.door import Pending
 from ottla.log.files import OpenFile
 from ottla.log.filesystem import FileSystem
 from ottla.log.scan import DamagedBatchError, scan
 
 if TYPE_CHECKING:
     from ottla.log.partition import Partition
+    from ottla.log.segment import Segment
 
+T = TypeVar("T")
 _COPY_CHUNK: Final = 1 << 20
 
 
@@ -38,20 +43,30 @@ class FlushJob:
         self,
         partition: Partition,
         fs: FileSystem,
-        files: list[OpenFile],
-        folders: list[str],
-        rewrites: list[Extent],
+        segments: Sequence[Segment],
         end_offset: int,
+        rewrite_from: int | None,
     ) -> None:
+        """`segments` are to be durable, and the log up to `end_offset` then. What lies from offset `rewrite_from` on is
+        written again: it is not durable, as an earlier flush that failed has told. Raises OSError."""
+        files = [segment.handle.open() for segment in segments]
+        rewrites: list[Extent] = []
+        if rewrite_from is not None:
+            found = segments[0].find(rewrite_from)
+            starts = [found.position if found is not None else segments[0].size] + [0] * len(segments)
+            rewrites = [
+                Extent(file, at, segment.size) for file, at, segment in zip(files, starts, segments, strict=False)
+            ]
+        new_names = partition.names_made > partition.names_durable
         for file in files:
             file.holders += 1
         self.partition = partition
         self.end_offset = end_offset
         self._fs = fs
         self._files = files
-        self._folders = folders  # those with new names in them
+        self._folders = [partition.folder, os.path.dirname(partition.folder)] if new_names else []
         self._names = partition.names_made
-        self._rewrites = rewrites  # not durable, as an earlier flush that failed has told
+        self._rewrites = rewrites
 
     def run(self) -> None:
         """Make the bytes durable. Touches nothing but the files it holds. Raises OSError."""
@@ -79,6 +94,15 @@ class FlushJob:
                 position += written
                 data = data[written:]
 
+    def run_and_finish(self) -> None:
+        """All here and now. Raises OSError."""
+        try:
+            self.run()
+        except OSError as error:
+            self.fail(error)
+            raise
+        self.finish()
+
     def finish(self, *, durable: bool = True) -> None:
         """Give the files back; if `run` ended well, the recovery point moves and those who waited are told."""
         files, self._files = self._files, []
@@ -92,6 +116,36 @@ class FlushJob:
         """`run` raised `error`: those who waited are told."""
         self.finish(durable=False)
         self.partition.flush_failed(error, self.end_offset)
+
+
+class Waiters(Generic[T]):
+    """Who waits in one log until all below an offset is durable, and for what answer."""
+
+    __slots__ = ("_waiters",)
+
+    def __init__(self) -> None:
+        self._waiters: list[tuple[int, T, Pending[T]]] = []
+
+    def add(self, end_offset: int, answer: T) -> Pending[T]:
+        """Settled with `answer` once all below `end_offset` is durable."""
+        pending: Pending[T] = Pending()
+        self._waiters.append((end_offset, answer, pending))
+        return pending
+
+    def resolve(self, offset: int) -> None:
+        """All below `offset` is durable."""
+        for answer, pending in self._take(offset):
+            pending.resolve(answer)
+
+    def fail(self, offset: int, error: Exception) -> None:
+        """What lies below `offset` could not be made durable."""
+        for _, pending in self._take(offset):
+            pending.fail(error)
+
+    def _take(self, offset: int) -> list[tuple[T, Pending[T]]]:
+        waiters = self._waiters
+        self._waiters = [waiter for waiter in waiters if waiter[0] > offset]
+        return [(answer, pending) for end, answer, pending in waiters if end <= offset]
 
 
 class FlushQueue:

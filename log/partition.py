@@ -9,32 +9,31 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
-from bisect import bisect_right
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
 
-from ottla.log.clock import Clock
-from ottla.log.config import MAX_LONG, LogConfig
+from ottla.log.config import LogConfig
 from ottla.log.door import Appended, Done, Outcome, Pending, ProducerView, ReadResult, TimestampOffset
-from ottla.log.files import FilePool, StoredSlice, storage_error
-from ottla.log.filesystem import FileSystem
-from ottla.log.flushing import Extent, FlushJob, FlushQueue
-from ottla.log.health import Health
-from ottla.log.ids import Ids, uuid_text
+from ottla.log.environment import Environment
+from ottla.log.files import StoredSlice, storage_error
+from ottla.log.flushing import FlushJob, Waiters
+from ottla.log.folder import EPOCHS_FILE, SEGMENT_SUFFIXES, claim_folder, save_topic_id
 from ottla.log.leader_epoch import LeaderEpochs
-from ottla.log.producer_state import ProducerState, SentBatch
-from ottla.log.retention import SegmentFacts
-from ottla.log.scan import DamagedBatchError, StoredBatch
-from ottla.log.segment import Segment, file_stem
+from ottla.log.producer_state import EndedTransaction, ProducerState, SentBatch
+from ottla.log.scan import DamagedBatchError
+from ottla.log.segment import (
+    Segment,
+    aborted_between,
+    bytes_between,
+    bytes_from,
+    file_stem,
+    offset_after,
+    segment_index,
+)
 from ottla.log.txn_index import AbortedTransaction
 from ottla.log.validate import ValidBatch, validate
 from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.records import (
     CONTROL_BIT,
-    HEADER_SIZE,
     TRANSACTIONAL_BIT,
-    ControlRecordType,
     RecordBatch,
     build_control_batch,
     stamp,
@@ -42,52 +41,7 @@ from ottla.wire.records import (
 )
 from ottla.wire.schema import Buffer
 
-if TYPE_CHECKING:  # imported when there is something to compact
-    from ottla.log import cleaner
-    from ottla.log.compaction import CleanJob
-
-EPOCHS_FILE: Final = "leader-epoch-checkpoint"
-METADATA_FILE: Final = "partition.metadata"
-SEGMENT_SUFFIXES: Final = (".log", ".index", ".timeindex", ".txnindex", ".snapshot")
 _NOTHING = b""
-
-
-class Environment:
-    """What all partitions of a store share."""
-
-    __slots__ = (
-        "clock",
-        "delete_later",
-        "flushes",
-        "fs",
-        "health",
-        "ids",
-        "log_start_moved",
-        "pool",
-        "progress",
-        "warn",
-    )
-
-    def __init__(
-        self,
-        fs: FileSystem,
-        pool: FilePool,
-        clock: Clock,
-        ids: Ids,
-        warn: Callable[[str], None],
-        delete_later: Callable[[list[str], int], None],
-        log_start_moved: Callable[[], None],
-    ) -> None:
-        self.fs = fs
-        self.pool = pool
-        self.clock = clock
-        self.ids = ids
-        self.warn = warn
-        self.delete_later = delete_later  # (paths, delay ms): unlink them once the delay is over
-        self.log_start_moved = log_start_moved  # persist the log start offsets
-        self.progress: Callable[[int], None] = _unseen  # so many bytes of log files were looked at (recovery)
-        self.flushes = FlushQueue()
-        self.health = Health(clock, warn)
 
 
 class Partition:
@@ -148,9 +102,8 @@ class Partition:
         self.high_watermark = 0
         self.last_stable_offset = 0
         self.recovery_point = 0
-        # (first offset, marker offset) of transactions that ended beyond the high watermark; older ones may linger
-        self._ended: list[tuple[int, int]] = []
-        self._waiters: list[tuple[int, Appended, Pending[Appended]]] = []  # until all below the offset is durable
+        self._ended: list[EndedTransaction] = []  # beyond the high watermark; older ones may linger
+        self._waiters: Waiters[Appended] = Waiters()
         self._must_rewrite = False  # a flush failed: what follows the recovery point may be in memory only
         self.last_flush_mono_ms = env.clock.mono_ms()
         self._jitter_ms = 0
@@ -282,41 +235,17 @@ class Partition:
             return self._when_durable(batch.last_offset + 1, stored)
         return Done(stored)
 
-    def _stable_offset(self) -> int:
-        """The high watermark, or the first offset of the earliest transaction that had not ended below it.
-
-        What was trimmed holds nobody up.
-        """
-        end = self.high_watermark
-        stable = min(end, next(iter(self.producers.open_transactions.values()), end))
-        for first_offset, marker_offset in self._ended:
-            if marker_offset >= end and first_offset < stable:
-                stable = first_offset
-        return max(stable, self.log_start_offset)
-
     def _when_durable(self, end: int, appended: Appended) -> Pending[Appended]:
         """Settled with `appended` once all below `end` is flushed, or the flush failed."""
-        pending: Pending[Appended] = Pending()
-        self._waiters.append((end, appended, pending))
+        pending = self._waiters.add(end, appended)
         self._env.flushes.ask(self)
         return pending
 
+    # --- producers and their transactions
+
     def _note_producer(self, batch: ValidBatch, last_offset: int) -> None:
         if batch.attributes & CONTROL_BIT:
-            first_offset, aborts = self._end_transaction(
-                self.producers,
-                batch.data,
-                batch.producer_id,
-                batch.producer_epoch,
-                batch.max_timestamp_ms,
-                last_offset,
-            )
-            if first_offset < 0:
-                return
-            self._ended = [ended for ended in self._ended if ended[1] >= self.high_watermark]
-            self._ended.append((first_offset, last_offset))
-            if aborts and self.active is not None:
-                self.note_aborted(self.active, self.producers, batch.producer_id, first_offset, last_offset)
+            self._note_marker(batch.data, last_offset)
         elif batch.base_sequence >= 0:
             self.producers.update(
                 batch.producer_id,
@@ -328,28 +257,44 @@ class Partition:
                 transactional=batch.attributes & TRANSACTIONAL_BIT != 0,
             )
 
-    def _end_transaction(
-        self, producers: ProducerState, data: Buffer, producer_id: int, epoch: int, timestamp_ms: int, offset: int
-    ) -> tuple[int, bool]:
-        """Apply a marker; returns (first offset of the transaction that it ends, -1 if it ends none; if it aborts)."""
+    def _note_marker(self, marker: Buffer, offset: int) -> None:
         try:
-            kind, coordinator_epoch = RecordBatch(data).control_record()
+            ended = self.producers.apply_marker(RecordBatch(marker))
         except KafkaError as error:
             self._env.warn(f"{self.folder}: the control batch at offset {offset} is not readable ({error})")
-            return -1, False
-        if kind not in (ControlRecordType.ABORT, ControlRecordType.COMMIT):
-            return -1, False
-        first_offset = producers.end_transaction(producer_id, epoch, coordinator_epoch, timestamp_ms)
-        return first_offset, kind == ControlRecordType.ABORT
+            return
+        if ended is None:
+            return
+        self._ended = [each for each in self._ended if each.marker_offset >= self.high_watermark]
+        self._ended.append(ended)
+        if ended.aborted is not None and self.active is not None:
+            self.active.note_aborted(ended.aborted)
 
-    @staticmethod
-    def note_aborted(
-        segment: Segment, producers: ProducerState, producer_id: int, first_offset: int, last_offset: int
-    ) -> None:
-        """Index a transaction that the marker at `last_offset` of `segment` aborted; `producers` as after the
-        marker."""
-        stable = next(iter(producers.open_transactions.values()), last_offset + 1)
-        segment.note_aborted(AbortedTransaction(producer_id, first_offset, last_offset, stable))
+    def _stable_offset(self) -> int:
+        """The high watermark, or the first offset of the earliest transaction that had not ended below it.
+
+        What was trimmed holds nobody up.
+        """
+        end = self.high_watermark
+        stable = min(end, next(iter(self.producers.open_transactions.values()), end))
+        for ended in self._ended:
+            if ended.marker_offset >= end and ended.first_offset < stable:
+                stable = ended.first_offset
+        return max(stable, self.log_start_offset)
+
+    def aborted_transactions(self, from_offset: int, upper_offset: int) -> list[AbortedTransaction]:
+        """See `door.PartitionLog.aborted_transactions`."""
+        return aborted_between(self.segments, from_offset, upper_offset)
+
+    def open_transaction_epoch(self, producer_id: int) -> int:
+        """See `door.PartitionLog.open_transaction_epoch`."""
+        return self.producers.open_epoch(producer_id)
+
+    def producers_view(self) -> list[ProducerView]:
+        """See `door.PartitionLog.producers_view`."""
+        return self.producers.view()
+
+    # --- leader epochs
 
     def note_epoch(self, epoch: int, start_offset: int) -> None:
         """A batch read back from the log is of `epoch`; the checkpoint may have missed it."""
@@ -367,54 +312,169 @@ class Partition:
         except OSError as error:  # recovery rebuilds it from the batches
             self._env.health.write_failed(f"write {self.folder}/{EPOCHS_FILE}", error)
 
+    def epoch_at_start(self) -> int:
+        """See `door.PartitionLog.epoch_at_start`."""
+        return self.epochs.epoch_at(self.log_start_offset)
+
+    def latest_epoch(self) -> int:
+        """See `door.PartitionLog.latest_epoch`."""
+        return self._latest_epoch
+
+    def end_offset_for_epoch(self, leader_epoch: int) -> tuple[int, int]:
+        """See `door.PartitionLog.end_offset_for_epoch`."""
+        return self.epochs.end_offset(leader_epoch, self.log_end_offset)
+
+    # --- read
+
+    def read(
+        self, offset: int, max_bytes: int, *, min_one_batch: bool, committed_only: bool = False
+    ) -> Outcome[ReadResult]:
+        """See `door.PartitionLog.read`."""
+        log_start, high_watermark, stable = self.log_start_offset, self.high_watermark, self.last_stable_offset
+        if offset < log_start or offset > self.log_end_offset:
+            raise KafkaError(
+                ErrorCode.OFFSET_OUT_OF_RANGE,
+                f"offset {offset} of {self.topic}-{self.partition} is outside {log_start}..{self.log_end_offset}",
+            )
+        end = stable if committed_only else high_watermark
+        if offset >= end:
+            return Done(ReadResult(_NOTHING, high_watermark, stable, log_start))
+        try:
+            segment = self.active
+            if segment is None or offset < segment.base_offset:
+                index = segment_index(self.segments, offset)
+                segment = self.segments[index]
+                found = segment.find(offset)
+                while found is None and index + 1 < len(self.segments):  # a gap at the end of the segment
+                    index += 1
+                    segment = self.segments[index]
+                    found = segment.find(offset)
+            else:
+                found = segment.find(offset)
+            if found is None or found.base_offset >= end:
+                return Done(ReadResult(_NOTHING, high_watermark, stable, log_start))
+            limit = segment.size
+            if end < self.log_end_offset:
+                after = segment.find(end)
+                if after is not None:
+                    limit = after.position
+            position = found.position
+            nbytes = limit - position
+            if nbytes > max_bytes:
+                nbytes = max_bytes
+                if nbytes < found.size:
+                    if not min_one_batch:
+                        return Done(ReadResult(_NOTHING, high_watermark, stable, log_start))
+                    nbytes = found.size
+            file = segment.handle.file
+            if file is None:
+                file = segment.handle.open()
+            else:
+                file.used = True
+            records = StoredSlice(self._env.fs, file, position, nbytes)
+            if committed_only:
+                upper_offset = offset_after(self.segments, segment, position + nbytes, self.log_end_offset)
+                aborted = aborted_between(self.segments, offset, upper_offset)
+                return Done(ReadResult(records, high_watermark, stable, log_start, aborted))
+        except (OSError, DamagedBatchError) as error:
+            raise self.unreadable(error) from error
+        return Done(ReadResult(records, high_watermark, stable, log_start))
+
+    def available_bytes(self, offset: int, *, committed_only: bool = False) -> int:
+        """See `door.PartitionLog.available_bytes`."""
+        active = self.active
+        if active is None or offset >= self.high_watermark:
+            return 0
+        try:
+            if committed_only and self.last_stable_offset < self.high_watermark:
+                return bytes_between(self.segments, offset, self.last_stable_offset)
+            last = active.last_batch
+            if last is not None and offset >= last.base_offset:
+                return last.size
+            if offset >= active.base_offset:
+                return active.size - active.offset_index.position_before(offset)
+            return bytes_from(self.segments, offset)
+        except (OSError, DamagedBatchError):  # the read itself will say so
+            return self.size_bytes()
+
+    def unreadable(self, error: OSError | DamagedBatchError) -> KafkaError:
+        """What to raise when a read of its files raised `error`."""
+        if isinstance(error, DamagedBatchError):
+            error = OSError(errno.EIO, f"{error.reason} at byte {error.position}")
+        return self._env.health.read_failed(f"read {self.folder}", error)
+
+    # --- offsets by time
+
+    def offset_for_timestamp(self, timestamp_ms: int) -> Outcome[TimestampOffset]:
+        """See `door.PartitionLog.offset_for_timestamp`. Records below the log start do not count."""
+        from ottla.log import time_lookup
+
+        budget_bytes = self.config.max_decompressed_message_bytes
+        try:
+            found = time_lookup.first_at(
+                self.segments, timestamp_ms, self.log_start_offset, self.high_watermark, budget_bytes
+            )
+        except (OSError, DamagedBatchError) as error:
+            raise self.unreadable(error) from error
+        return Done(found or TimestampOffset(-1, -1, -1))
+
+    def offset_of_max_timestamp(self) -> Outcome[TimestampOffset]:
+        """See `door.PartitionLog.offset_of_max_timestamp`. Records below the log start do not count."""
+        from ottla.log import time_lookup
+
+        budget_bytes = self.config.max_decompressed_message_bytes
+        try:
+            found = time_lookup.first_of_largest(
+                self.segments, self.log_start_offset, self.high_watermark, budget_bytes
+            )
+        except (OSError, DamagedBatchError) as error:
+            raise self.unreadable(error) from error
+        return Done(found or TimestampOffset(-1, -1, -1))
+
+    # --- log start
+
+    def trim(self, offset: int) -> int:
+        """See `door.PartitionLog.trim`. Segments wholly below it go with the next retention run."""
+        if offset == -1:
+            offset = self.high_watermark
+        if offset < 0 or offset > self.high_watermark:
+            raise KafkaError(
+                ErrorCode.OFFSET_OUT_OF_RANGE, f"cannot trim to {offset}: the high watermark is {self.high_watermark}"
+            )
+        if offset > self.log_start_offset:
+            self._move_start(offset)
+        return self.log_start_offset
+
+    def _move_start(self, offset: int) -> None:
+        self.log_start_offset = offset
+        self.last_stable_offset = max(self.last_stable_offset, offset)
+        if self.epochs.truncate_start(offset):
+            self._save_epochs(sync=False)
+        self._env.log_start_moved()
+
+    # --- folder and segments
+
     def materialize(self) -> Segment:
         """Make the folder and the first segment of a log that has none. Raises OSError; KafkaError if it was
         deleted."""
         if self.deleted:
-            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"{self.topic}-{self.partition} was deleted")
+            raise self._was_deleted()
         if self.active is not None:
             return self.active
-        try:
-            self._env.fs.make_folder(self.folder)
-        except FileExistsError:  # by a try that failed; or not for us
-            self._check_owner()
+        claim_folder(self._env.fs, self.folder, self._topic_id)
         self.on_disk = True
-        self._save_metadata()
+        save_topic_id(self._env.fs, self.folder, self._topic_id)
         return self._add_segment(self.log_end_offset)
-
-    def _check_owner(self) -> None:
-        """A folder of another topic (its name differs in case only, or it could not be deleted) must not be written to.
-
-        Raises KafkaError KAFKA_STORAGE_ERROR, OSError.
-        """
-        with contextlib.suppress(FileNotFoundError):
-            if self._env.fs.read_file(f"{self.folder}/{METADATA_FILE}") != self._metadata():
-                raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{self.folder} holds the records of another topic")
-
-    def _metadata(self) -> bytes:
-        return f"version: 0\ntopic_id: {uuid_text(self._topic_id)}".encode()
-
-    def _save_metadata(self) -> None:
-        self._env.fs.replace_file(f"{self.folder}/{METADATA_FILE}", self._metadata(), sync=False)
 
     def take_topic_id(self, topic_id: bytes) -> None:
         """Give an id to a log whose folder had none. Raises OSError."""
         self._topic_id = topic_id
         if self.on_disk:
-            self._save_metadata()
+            save_topic_id(self._env.fs, self.folder, topic_id)
 
     def _add_segment(self, base_offset: int) -> Segment:
         env = self._env
-        segment = Segment(env.pool, self.folder, base_offset, 0, env.clock.wall_ms(), self.config.index_interval_bytes)
-        file = segment.handle.open(create=True)
-        try:
-            env.fs.truncate(file.fd, 0)  # left over from a crash or a failed roll
-            if self.config.preallocate:
-                env.fs.truncate(file.fd, self.config.segment_bytes)
-                segment.is_preallocated = True
-        except OSError:
-            segment.close()
-            raise
+        segment = Segment.create(env.pool, self.folder, base_offset, env.clock.wall_ms(), self.config)
         self.segments.append(segment)
         self.active = segment
         self.names_made += 1
@@ -448,256 +508,6 @@ class Partition:
         offset = self.log_end_offset
         self._env.fs.write_file(f"{self.folder}/{file_stem(offset)}.snapshot", self.producers.encode(), sync=sync)
 
-    # --- read
-
-    def read(
-        self, offset: int, max_bytes: int, *, min_one_batch: bool, committed_only: bool = False
-    ) -> Outcome[ReadResult]:
-        """See `door.PartitionLog.read`."""
-        log_start, high_watermark, stable = self.log_start_offset, self.high_watermark, self.last_stable_offset
-        if offset < log_start or offset > self.log_end_offset:
-            raise KafkaError(
-                ErrorCode.OFFSET_OUT_OF_RANGE,
-                f"offset {offset} of {self.topic}-{self.partition} is outside {log_start}..{self.log_end_offset}",
-            )
-        end = stable if committed_only else high_watermark
-        if offset >= end:
-            return Done(ReadResult(_NOTHING, high_watermark, stable, log_start))
-        try:
-            segment = self.active
-            if segment is None or offset < segment.base_offset:
-                index = self._segment_index(offset)
-                segment = self.segments[index]
-                found = segment.find(offset)
-                while found is None and index + 1 < len(self.segments):  # a gap at the end of the segment
-                    index += 1
-                    segment = self.segments[index]
-                    found = segment.find(offset)
-            else:
-                found = segment.find(offset)
-            if found is None or found.base_offset >= end:
-                return Done(ReadResult(_NOTHING, high_watermark, stable, log_start))
-            limit = segment.size
-            if end < self.log_end_offset:
-                after = segment.find(end)
-                if after is not None:
-                    limit = after.position
-            position = found.position
-            nbytes = limit - position
-            if nbytes > max_bytes:
-                nbytes = max_bytes
-                if nbytes < found.size:
-                    if not min_one_batch:
-                        return Done(ReadResult(_NOTHING, high_watermark, stable, log_start))
-                    nbytes = found.size
-            file = segment.handle.file
-            if file is None:
-                file = segment.handle.open()
-            else:
-                file.used = True
-            records = StoredSlice(self._env.fs, file, position, nbytes)
-            if committed_only:
-                upper_offset = self._upper_offset(segment, position + nbytes)
-                aborted = self.aborted_transactions(offset, upper_offset)
-                return Done(ReadResult(records, high_watermark, stable, log_start, aborted))
-        except (OSError, DamagedBatchError) as error:
-            raise self._unreadable(error) from error
-        return Done(ReadResult(records, high_watermark, stable, log_start))
-
-    def _upper_offset(self, segment: Segment, position: int) -> int:
-        """An offset that no record before byte `position` of the segment reaches, as near as the index knows it."""
-        offset = segment.offset_index.offset_after(position)
-        if offset is not None:
-            return offset
-        later = bisect_right(self.segments, segment.base_offset, key=_base_offset)
-        return self.segments[later].base_offset if later < len(self.segments) else self.log_end_offset
-
-    def _segment_index(self, offset: int) -> int:
-        index = bisect_right(self.segments, offset, key=_base_offset) - 1
-        return index if index > 0 else 0
-
-    def available_bytes(self, offset: int, *, committed_only: bool = False) -> int:
-        """See `door.PartitionLog.available_bytes`."""
-        active = self.active
-        if active is None or offset >= self.high_watermark:
-            return 0
-        if committed_only and self.last_stable_offset < self.high_watermark:
-            return self._available_below(self.last_stable_offset, offset)
-        last = active.last_batch
-        if last is not None and offset >= last.base_offset:
-            return last.size
-        try:
-            if offset >= active.base_offset:
-                return active.size - active.offset_index.position_before(offset)
-            index = self._segment_index(offset)
-            segment = self.segments[index]
-            later = sum(other.size for other in self.segments[index + 1 :])
-            return later + segment.size - segment.offset_index.position_before(offset)
-        except (OSError, DamagedBatchError):  # the read itself will say so
-            return self.size_bytes()
-
-    def _available_below(self, end: int, offset: int) -> int:
-        """`available_bytes` of the records below `end`, which is below the log end."""
-        if offset >= end:
-            return 0
-        index = self._segment_index(offset)
-        total = 0
-        try:
-            for segment in self.segments[index : self._segment_index(end) + 1]:
-                after = segment.find(end)
-                total += segment.size if after is None else after.position
-            return total - self.segments[index].offset_index.position_before(offset)
-        except (OSError, DamagedBatchError):  # the read itself will say so
-            return self.size_bytes()
-
-    def _unreadable(self, error: OSError | DamagedBatchError) -> KafkaError:
-        if isinstance(error, DamagedBatchError):
-            error = OSError(errno.EIO, f"{error.reason} at byte {error.position}")
-        return self._env.health.read_failed(f"read {self.folder}", error)
-
-    # --- lookups
-
-    def offset_for_timestamp(self, timestamp_ms: int) -> Outcome[TimestampOffset]:
-        """See `door.PartitionLog.offset_for_timestamp`. Records below the log start do not count."""
-        try:
-            return Done(self._first_at(timestamp_ms) or TimestampOffset(-1, -1, -1))
-        except (OSError, DamagedBatchError) as error:
-            raise self._unreadable(error) from error
-
-    def _first_at(self, timestamp_ms: int) -> TimestampOffset | None:
-        """The first record at or after a timestamp that may be read. Raises OSError, DamagedBatchError."""
-        for segment in self.segments:
-            if segment.largest_timestamp_ms() < timestamp_ms:
-                continue
-            found = segment.find_timestamp(timestamp_ms, self.log_start_offset)
-            while found is not None:
-                answer = self._record_at(segment, found, timestamp_ms)
-                if answer is not None:
-                    return answer if answer.offset < self.high_watermark else None
-                found = segment.find_timestamp(timestamp_ms, found.last_offset + 1)
-        return None
-
-    def _record_at(self, segment: Segment, batch: StoredBatch, timestamp_ms: int) -> TimestampOffset | None:
-        """The first record of a batch at or after both a timestamp and the log start."""
-        start = self.log_start_offset
-        if batch.magic < 2:
-            return TimestampOffset(batch.base_offset, batch.max_timestamp_ms, batch.leader_epoch)
-        view = RecordBatch(segment.read_batch(batch.position, batch.size))
-        for record in view.records(self.config.max_decompressed_message_bytes):
-            if record.timestamp_ms >= timestamp_ms and record.offset >= start:
-                return TimestampOffset(record.offset, record.timestamp_ms, batch.leader_epoch)
-        return None
-
-    def offset_of_max_timestamp(self) -> Outcome[TimestampOffset]:
-        """See `door.PartitionLog.offset_of_max_timestamp`. Records below the log start do not count."""
-        try:
-            best = -1
-            for segment in self.segments:
-                largest = segment.largest_timestamp_ms()
-                if largest > best and segment.max_timestamp_offset < self.log_start_offset:  # it was trimmed away
-                    position = segment.offset_index.position_before(self.log_start_offset)
-                    largest = max(
-                        (
-                            b.max_timestamp_ms
-                            for b in segment.batches(position)
-                            if b.last_offset >= self.log_start_offset
-                        ),
-                        default=-1,
-                    )
-                best = max(best, largest)
-            answer = self._first_at(best) if best >= 0 else None
-            if answer is None and best >= 0:  # compaction left that batch without records
-                best = max(
-                    (
-                        b.max_timestamp_ms
-                        for segment in self.segments
-                        for b in segment.batches(0)
-                        if b.size > HEADER_SIZE and b.last_offset >= self.log_start_offset
-                    ),
-                    default=-1,
-                )
-                answer = self._first_at(best) if best >= 0 else None
-        except (OSError, DamagedBatchError) as error:
-            raise self._unreadable(error) from error
-        return Done(answer or TimestampOffset(-1, -1, -1))
-
-    def aborted_transactions(self, from_offset: int, upper_offset: int) -> list[AbortedTransaction]:
-        """See `door.PartitionLog.aborted_transactions`."""
-        found: list[AbortedTransaction] = []
-        for segment in self.segments[self._segment_index(from_offset) :]:
-            if segment.aborted is not None and segment.aborted.collect(from_offset, upper_offset, found):
-                break
-        return found
-
-    def open_transaction_epoch(self, producer_id: int) -> int:
-        """See `door.PartitionLog.open_transaction_epoch`."""
-        producer = self.producers.producers.get(producer_id)
-        return producer.epoch if producer is not None and producer.transaction_first_offset >= 0 else -1
-
-    def producers_view(self) -> list[ProducerView]:
-        """See `door.PartitionLog.producers_view`."""
-        return [
-            ProducerView(
-                producer_id,
-                producer.epoch,
-                producer.last_sequence,
-                producer.last_timestamp_ms,
-                producer.coordinator_epoch,
-                producer.transaction_first_offset,
-            )
-            for producer_id, producer in self.producers.producers.items()
-        ]
-
-    def epoch_at_start(self) -> int:
-        """See `door.PartitionLog.epoch_at_start`."""
-        return self.epochs.epoch_at(self.log_start_offset)
-
-    def latest_epoch(self) -> int:
-        """See `door.PartitionLog.latest_epoch`."""
-        return self._latest_epoch
-
-    def end_offset_for_epoch(self, leader_epoch: int) -> tuple[int, int]:
-        """See `door.PartitionLog.end_offset_for_epoch`."""
-        return self.epochs.end_offset(leader_epoch, self.log_end_offset)
-
-    # --- log start, retention
-
-    def trim(self, offset: int) -> int:
-        """See `door.PartitionLog.trim`. Segments wholly below it go with the next retention run."""
-        if offset == -1:
-            offset = self.high_watermark
-        if offset < 0 or offset > self.high_watermark:
-            raise KafkaError(
-                ErrorCode.OFFSET_OUT_OF_RANGE, f"cannot trim to {offset}: the high watermark is {self.high_watermark}"
-            )
-        if offset > self.log_start_offset:
-            self._move_start(offset)
-        return self.log_start_offset
-
-    def _move_start(self, offset: int) -> None:
-        self.log_start_offset = offset
-        self.last_stable_offset = max(self.last_stable_offset, offset)
-        if self.epochs.truncate_start(offset):
-            self._save_epochs(sync=False)
-        self._env.log_start_moved()
-
-    def segment_facts(self) -> list[SegmentFacts]:
-        """What retention decides by. Raises KafkaError KAFKA_STORAGE_ERROR."""
-        facts = []
-        try:
-            for index, segment in enumerate(self.segments):
-                last = index + 1 == len(self.segments)
-                end = self.log_end_offset if last else self.segments[index + 1].base_offset
-                largest = segment.largest_timestamp_ms()
-                facts.append(
-                    SegmentFacts(
-                        segment.base_offset, end, segment.size, largest if largest >= 0 else segment.created_ms
-                    )
-                )
-        except (OSError, DamagedBatchError) as error:
-            raise self._unreadable(error) from error
-        return facts
-
     def drop_segments(self, count: int) -> None:
         """Remove the `count` oldest segments: renamed to `.deleted` now, unlinked later. The log start follows.
 
@@ -727,80 +537,10 @@ class Partition:
         finally:
             self._env.delete_later(paths, self.config.file_delete_delay_ms)
 
-    # --- compaction
-
-    def cleaning_plan(self, now_ms: int, *, overdue: bool = False) -> cleaner.Plan | None:
-        """What compaction would do now (`overdue`: whatever the dirty ratio), None if nothing is due or allowed.
-
-        Raises KafkaError KAFKA_STORAGE_ERROR.
-        """
-        config = self.config
-        if not config.compacts or self.cleaning or self.deleted or self.uncleanable or len(self.segments) < 2:
-            return None
-        if self.cleaned_offset == self.active_base_offset:
-            return None
-        from ottla.log import cleaner
-
-        wants_largest, wants_first = config.min_compaction_lag_ms > 0, config.max_compaction_lag_ms < MAX_LONG
-        try:
-            stretches = [
-                cleaner.Stretch(
-                    segment.base_offset,
-                    segment.size,
-                    segment.largest_timestamp_ms() if wants_largest else -1,
-                    segment.rolling_timestamp_ms() if wants_first else -1,
-                )
-                for segment in self.segments
-            ]
-        except (OSError, DamagedBatchError) as error:
-            raise self._unreadable(error) from error
-        plan = cleaner.plan(
-            stretches,
-            config,
-            log_start_offset=self.log_start_offset,
-            log_end_offset=self.log_end_offset,
-            last_stable_offset=self.last_stable_offset,
-            cleaned_offset=self.cleaned_offset,
-            now_ms=now_ms,
-        )
-        return plan if plan is not None and (overdue or cleaner.is_due(plan, config)) else None
-
     @property
     def active_base_offset(self) -> int:
         """Where the active segment begins; the log end if there is none."""
         return self.active.base_offset if self.active is not None else self.log_end_offset
-
-    def begin_cleaning(self, plan: cleaner.Plan, memory_bytes: int) -> CleanJob:
-        """A job that does what the plan says with about `memory_bytes` of memory. Retention leaves the log alone until
-        its `finish`."""
-        from ottla.log.cleaner import LastRecord, Sealed
-        from ottla.log.compaction import CleanJob, Task
-
-        config, sealed = self.config, self.segments[:-1]
-        producers = [
-            (
-                producer_id,
-                *LastRecord(producer.batches[-1].last_offset if producer.batches else -1, producer.epoch),
-            )
-            for producer_id, producer in self.producers.producers.items()
-        ]
-        task = Task(
-            folder=self.folder,
-            segments=[Sealed(segment.base_offset, segment.size, *segment.index_sizes()) for segment in sealed],
-            segments_end=self.active_base_offset,
-            first_dirty=plan.first_dirty,
-            end=plan.end,
-            now_ms=self._env.clock.wall_ms(),
-            delete_retention_ms=config.delete_retention_ms,
-            segment_bytes=config.segment_bytes,
-            segment_index_bytes=config.segment_index_bytes,
-            index_interval_bytes=config.index_interval_bytes,
-            budget_bytes=config.max_decompressed_message_bytes,
-            memory_bytes=memory_bytes,
-            aborted=[entry for segment in self.segments if segment.aborted for entry in segment.aborted.entries],
-            producers=producers,
-        )
-        return CleanJob(self, self._env, task)
 
     def replace_segments(self, old: list[Segment], size: int) -> None:
         """One segment of `size` bytes is in the files of the first of `old`, neighbours all, and stands for them."""
@@ -826,17 +566,9 @@ class Partition:
             end = self.log_end_offset
         if self.recovery_point >= end or not self.segments:
             return None
-        segments = self.segments[self._segment_index(self.recovery_point) :]
-        files = [segment.handle.open() for segment in segments]
-        rewrites: list[Extent] = []
-        if self._must_rewrite:
-            found = segments[0].find(self.recovery_point)
-            starts = [found.position if found is not None else segments[0].size] + [0] * len(segments)
-            rewrites = [
-                Extent(file, at, segment.size) for file, at, segment in zip(files, starts, segments, strict=False)
-            ]
-        folders = [self.folder, os.path.dirname(self.folder)] if self.names_made > self.names_durable else []
-        return FlushJob(self, self._env.fs, files, folders, rewrites, end)
+        segments = self.segments[segment_index(self.segments, self.recovery_point) :]
+        rewrite_from = self.recovery_point if self._must_rewrite else None
+        return FlushJob(self, self._env.fs, segments, end, rewrite_from)
 
     def flush(self) -> None:
         """Make everything up to the log end durable now. Raises KafkaError KAFKA_STORAGE_ERROR."""
@@ -856,14 +588,8 @@ class Partition:
 
     def _flush_to(self, end: int) -> None:
         job = self.begin_flush(end)
-        if job is None:
-            return
-        try:
-            job.run()
-        except OSError as error:
-            job.fail(error)
-            raise
-        job.finish()
+        if job is not None:
+            job.run_and_finish()
 
     def flushed_to(self, offset: int) -> None:
         """All below `offset` is durable now: whoever waited for that is told, and may be read."""
@@ -877,8 +603,7 @@ class Partition:
             return
         self.high_watermark = max(self.high_watermark, min(offset, self.log_end_offset))
         self.last_stable_offset = self._stable_offset()
-        for appended, pending in self._take_waiters(offset):
-            pending.resolve(appended)
+        self._waiters.resolve(offset)
 
     def flush_failed(self, error: OSError, offset: int) -> None:
         """Records below `offset` could not be made durable. They stay, unread, until a flush works: a retry of an
@@ -886,15 +611,7 @@ class Partition:
         self._must_rewrite = True
         if self.deleted:
             return
-        failure = self._env.health.write_failed(f"flush {self.folder}", error)
-        for _, pending in self._take_waiters(offset):
-            pending.fail(failure)
-
-    def _take_waiters(self, offset: int) -> list[tuple[Appended, Pending[Appended]]]:
-        """Those whose records lie below `offset`; they wait no more."""
-        waiters = self._waiters
-        self._waiters = [waiter for waiter in waiters if waiter[0] > offset]
-        return [(appended, pending) for end, appended, pending in waiters if end <= offset]
+        self._waiters.fail(offset, self._env.health.write_failed(f"flush {self.folder}", error))
 
     def close(self) -> None:
         """Flush, write indexes, snapshot and epochs, give descriptors back. Raises KafkaError KAFKA_STORAGE_ERROR."""
@@ -931,8 +648,10 @@ class Partition:
         self.active = None
         end = self.log_end_offset
         self.log_start_offset = self.log_end_offset = self.high_watermark = self.last_stable_offset = 0
-        for _, pending in self._take_waiters(end):
-            pending.fail(KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"{self.topic}-{self.partition} was deleted"))
+        self._waiters.fail(end, self._was_deleted())
+
+    def _was_deleted(self) -> KafkaError:
+        return KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"{self.topic}-{self.partition} was deleted")
 
     # --- recovery: what `recovery.load` fills in
 
@@ -958,53 +677,3 @@ class Partition:
         """Take over the producer state as of the log end."""
         self.producers = producers
         self.last_stable_offset = self._stable_offset()
-
-    def replay(self, producers: ProducerState, segment: Segment, batch: StoredBatch) -> int:
-        """Apply a stored batch to a producer state that is being rebuilt; returns the first offset of the transaction
-        that it aborts, -1 if it aborts none. Raises OSError."""
-        if batch.producer_id < 0:
-            return -1
-        if batch.attributes & CONTROL_BIT:
-            if batch.size == HEADER_SIZE:  # compaction took the marker out: nothing of its transaction is left
-                return -1
-            first_offset, aborts = self._end_transaction(
-                producers,
-                segment.read_batch(batch.position, batch.size),
-                batch.producer_id,
-                batch.producer_epoch,
-                batch.max_timestamp_ms,
-                batch.last_offset,
-            )
-            return first_offset if aborts else -1
-        if batch.base_sequence >= 0:
-            producers.update(
-                batch.producer_id,
-                batch.producer_epoch,
-                batch.base_sequence,
-                batch.last_offset_delta,
-                batch.last_offset,
-                batch.max_timestamp_ms,
-                transactional=batch.attributes & TRANSACTIONAL_BIT != 0,
-            )
-        return -1
-
-
-def _unseen(count: int) -> None:
-    """Nobody looks on."""
-
-
-def _base_offset(segment: Segment) -> int:
-    return segment.base_offset
-
-
-def folder_name(topic: str, partition: int) -> str:
-    """`topic-0`."""
-    return f"{topic}-{partition}"
-
-
-def parse_folder_name(name: str) -> tuple[str, int] | None:
-    """Topic and partition of a folder's name; None for others (deleted, stray and future ones included)."""
-    topic, dash, number = name.rpartition("-")
-    if not topic or not dash or not number.isdecimal() or not number.isascii() or os.sep in topic:
-        return None
-    return topic, int(number)

@@ -9,8 +9,11 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from ottla.log.door import ProducerView
+from ottla.log.txn_index import AbortedTransaction
 from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.hashing import crc32c
+from ottla.wire.records import ControlRecordType, RecordBatch
 
 WINDOW = 5  # batches remembered per producer, as many as an idempotent producer may have in flight
 _SNAPSHOT_VERSION = 1
@@ -28,6 +31,14 @@ class SentBatch(NamedTuple):
     last_offset: int
     offset_delta: int
     timestamp_ms: int
+
+
+class EndedTransaction(NamedTuple):
+    """What a marker ended; `aborted` is for the index of the segment that holds the marker, None if it commits."""
+
+    first_offset: int
+    marker_offset: int
+    aborted: AbortedTransaction | None
 
 
 class Producer:
@@ -157,6 +168,21 @@ class ProducerState:
             producer.transaction_first_offset = first_offset
             self.open_transactions[producer_id] = first_offset
 
+    def apply_marker(self, marker: RecordBatch) -> EndedTransaction | None:
+        """Apply a stored control batch; None if it ends nothing. Raises KafkaError INVALID_RECORD."""
+        kind, coordinator_epoch = marker.control_record()
+        if kind not in (ControlRecordType.ABORT, ControlRecordType.COMMIT):
+            return None
+        producer_id, offset = marker.producer_id, marker.last_offset
+        first_offset = self.end_transaction(producer_id, marker.producer_epoch, coordinator_epoch, marker.max_timestamp)
+        if first_offset < 0:
+            return None
+        if kind == ControlRecordType.COMMIT:
+            return EndedTransaction(first_offset, offset, None)
+        stable_offset = next(iter(self.open_transactions.values()), offset + 1)
+        aborted = AbortedTransaction(producer_id, first_offset, offset, stable_offset)
+        return EndedTransaction(first_offset, offset, aborted)
+
     def end_transaction(self, producer_id: int, epoch: int, coordinator_epoch: int, timestamp_ms: int) -> int:
         """Apply a commit or abort marker; returns the first offset of the transaction it ends, -1 if it had none."""
         producer = self._at_epoch(producer_id, epoch)
@@ -165,6 +191,25 @@ class ProducerState:
         first_offset, producer.transaction_first_offset = producer.transaction_first_offset, -1
         self.open_transactions.pop(producer_id, None)
         return first_offset
+
+    def open_epoch(self, producer_id: int) -> int:
+        """The producer's epoch if its transaction is open, else -1."""
+        producer = self.producers.get(producer_id)
+        return producer.epoch if producer is not None and producer.transaction_first_offset >= 0 else -1
+
+    def view(self) -> list[ProducerView]:
+        """All producers, as others may see them."""
+        return [
+            ProducerView(
+                producer_id,
+                producer.epoch,
+                producer.last_sequence,
+                producer.last_timestamp_ms,
+                producer.coordinator_epoch,
+                producer.transaction_first_offset,
+            )
+            for producer_id, producer in self.producers.items()
+        ]
 
     def _at_epoch(self, producer_id: int, epoch: int) -> Producer:
         producer = self.producers.get(producer_id)

@@ -14,14 +14,17 @@ from collections import deque
 from collections.abc import Iterator
 
 from ottla.log.config import LogConfig
+from ottla.log.environment import Environment
 from ottla.log.files import FileHandle
+from ottla.log.folder import EPOCHS_FILE, SEGMENT_SUFFIXES
 from ottla.log.leader_epoch import LeaderEpochs
-from ottla.log.partition import EPOCHS_FILE, METADATA_FILE, SEGMENT_SUFFIXES, Environment, Partition
+from ottla.log.partition import Partition
 from ottla.log.producer_state import ProducerState
 from ottla.log.scan import DamagedBatchError, StoredBatch, find_batch_after, is_zeroed, scan
 from ottla.log.segment import Segment, file_stem
 from ottla.log.txn_index import AbortedTransaction, TransactionIndex
-from ottla.wire.records import CONTROL_BIT
+from ottla.wire.errors import KafkaError
+from ottla.wire.records import CONTROL_BIT, HEADER_SIZE, TRANSACTIONAL_BIT, RecordBatch
 
 _STEM_LENGTH = 20
 _COPY_CHUNK = 1024 * 1024
@@ -336,12 +339,41 @@ def _replay(env: Environment, log: Partition, producers: ProducerState, offset: 
             position = segment.offset_index.position_before(offset)
             for batch in scan(env.fs, segment.handle.open().fd, position, segment.size, verify=False):
                 if batch.base_offset >= offset:
-                    log.replay(producers, segment, batch)
+                    _apply(env, log, producers, segment, batch)
                 log.note_epoch(batch.leader_epoch, batch.base_offset)
         except DamagedBatchError as damage:
             env.warn(
                 f"{segment.handle.path}: {damage.reason} at byte {damage.position}; producer state lacks what follows"
             )
+
+
+def _apply(
+    env: Environment, log: Partition, producers: ProducerState, segment: Segment, batch: StoredBatch
+) -> AbortedTransaction | None:
+    """Apply a stored batch to a producer state that is being rebuilt; returns the transaction that it aborts, if it
+    does. Raises OSError."""
+    if batch.producer_id < 0:
+        return None
+    if batch.attributes & CONTROL_BIT:
+        if batch.size == HEADER_SIZE:  # compaction took the marker out: nothing of its transaction is left
+            return None
+        try:
+            ended = producers.apply_marker(RecordBatch(segment.read_batch(batch.position, batch.size)))
+        except KafkaError as error:
+            env.warn(f"{log.folder}: the control batch at offset {batch.last_offset} is not readable ({error})")
+            return None
+        return ended.aborted if ended is not None else None
+    if batch.base_sequence >= 0:
+        producers.update(
+            batch.producer_id,
+            batch.producer_epoch,
+            batch.base_sequence,
+            batch.last_offset_delta,
+            batch.last_offset,
+            batch.max_timestamp_ms,
+            transactional=batch.attributes & TRANSACTIONAL_BIT != 0,
+        )
+    return None
 
 
 def _load_aborted(env: Environment, log: Partition, names: set[str], marked: list[Segment]) -> None:
@@ -378,9 +410,9 @@ def _load_aborted(env: Environment, log: Partition, names: set[str], marked: lis
                     producers.end_transaction(
                         entry.producer_id, held.epoch, held.coordinator_epoch, held.last_timestamp_ms
                     )
-        aborted_from = log.replay(producers, segment, batch)
-        if aborted_from >= 0 and entries is not None:
-            log.note_aborted(segment, producers, batch.producer_id, aborted_from, batch.last_offset)
+        aborted = _apply(env, log, producers, segment, batch)
+        if aborted is not None and entries is not None:
+            segment.note_aborted(aborted)
     for segment in rebuilt:
         for entry in known[segment.base_offset]:
             if entry.last_offset < log.log_end_offset:
@@ -415,16 +447,3 @@ def _batches_from(env: Environment, log: Partition, offset: int) -> Iterator[tup
             with contextlib.suppress(DamagedBatchError):
                 for batch in scan(env.fs, segment.handle.open().fd, 0, segment.size, verify=False):
                     yield segment, batch
-
-
-def read_topic_id(env: Environment, folder: str) -> str | None:
-    """The text of topic_id in partition.metadata; None if there is no such file or it is garbage."""
-    try:
-        text = env.fs.read_file(f"{folder}/{METADATA_FILE}").decode("utf-8")
-    except (OSError, ValueError):
-        return None
-    for line in text.splitlines():
-        key, colon, value = line.partition(":")
-        if colon and key.strip() == "topic_id":
-            return value.strip()
-    return None

@@ -1,4 +1,4 @@
-"""Which of a log's oldest segments may go: pure plans; `Partition.drop_segments` carries them out."""
+"""Which of a log's oldest segments may go: pure plans; `upkeep` gathers the facts and carries them out."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""One segment of a log: its file, its indexes and the lookups in them. Bytes are stored and found here, never
-judged.
+"""One segment of a log: its file, its indexes and the lookups in them, and in the list of segments that a log is. Bytes
+are stored and found here, never judged.
 
 File names and bytes are Kafka's. The indexes live in memory and are written when the segment rolls, is flushed or
 closed; they are not preallocated to segment.index.bytes, since nobody maps them: a reader sees only whole entries.
@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 
 from ottla.log.config import LogConfig
 from ottla.log.files import FileHandle, FilePool
@@ -102,6 +103,21 @@ class Segment:
             self.note_empty()
             self._offset_index = OffsetIndex(base_offset)
             self._time_index = TimeIndex(base_offset)
+
+    @classmethod
+    def create(cls, pool: FilePool, folder: str, base_offset: int, now_ms: int, config: LogConfig) -> Segment:
+        """An empty segment and its file; what a crash or a failed roll left there is gone. Raises OSError."""
+        segment = cls(pool, folder, base_offset, 0, now_ms, config.index_interval_bytes)
+        file = segment.handle.open(create=True)
+        try:
+            pool.fs.truncate(file.fd, 0)
+            if config.preallocate:
+                pool.fs.truncate(file.fd, config.segment_bytes)
+                segment.is_preallocated = True
+        except OSError:
+            segment.close()
+            raise
+        return segment
 
     # --- indexes
 
@@ -475,6 +491,56 @@ class Segment:
     def close(self) -> None:
         """Give the descriptor back."""
         self.handle.close()
+
+
+# --- the segments of one log together, oldest first
+
+
+def segment_index(segments: Sequence[Segment], offset: int) -> int:
+    """Which of them holds an offset, if any does."""
+    index = bisect_right(segments, offset, key=_base_offset) - 1
+    return index if index > 0 else 0
+
+
+def offset_after(segments: Sequence[Segment], segment: Segment, position: int, log_end_offset: int) -> int:
+    """An offset that no record before byte `position` of one of them reaches, as near as the index knows it."""
+    offset = segment.offset_index.offset_after(position)
+    if offset is not None:
+        return offset
+    later = bisect_right(segments, segment.base_offset, key=_base_offset)
+    return segments[later].base_offset if later < len(segments) else log_end_offset
+
+
+def bytes_from(segments: Sequence[Segment], offset: int) -> int:
+    """An upper estimate of the bytes from an offset on. Raises OSError."""
+    index = segment_index(segments, offset)
+    total = sum(segment.size for segment in segments[index:])
+    return total - segments[index].offset_index.position_before(offset)
+
+
+def bytes_between(segments: Sequence[Segment], offset: int, end_offset: int) -> int:
+    """As `bytes_from`, up to the batch that holds `end_offset`. Raises OSError, DamagedBatchError."""
+    if offset >= end_offset:
+        return 0
+    index = segment_index(segments, offset)
+    total = 0
+    for segment in segments[index : segment_index(segments, end_offset) + 1]:
+        after = segment.find(end_offset)
+        total += segment.size if after is None else after.position
+    return total - segments[index].offset_index.position_before(offset)
+
+
+def aborted_between(segments: Sequence[Segment], from_offset: int, upper_offset: int) -> list[AbortedTransaction]:
+    """Aborted transactions with records from `from_offset` up to, not including, `upper_offset`."""
+    found: list[AbortedTransaction] = []
+    for segment in segments[segment_index(segments, from_offset) :]:
+        if segment.aborted is not None and segment.aborted.collect(from_offset, upper_offset, found):
+            break
+    return found
+
+
+def _base_offset(segment: Segment) -> int:
+    return segment.base_offset
 
 
 def _save(fs: FileSystem, path: str, index: OffsetIndex | TimeIndex, saved: int, sync: bool) -> None:

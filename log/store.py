@@ -13,16 +13,18 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from ottla.log import recovery, retention
+from ottla.log import recovery
 from ottla.log.checkpoint import format_offsets, format_properties, parse_offsets, parse_properties
 from ottla.log.clock import Clock
 from ottla.log.config import LogConfig
+from ottla.log.environment import Environment
 from ottla.log.files import FilePool, storage_error
 from ottla.log.filesystem import FileSystem
 from ottla.log.flushing import FlushQueue
+from ottla.log.folder import folder_name, parse_folder_name, read_topic_id
 from ottla.log.ids import Ids, uuid_from_text, uuid_text
 from ottla.log.lock import FolderLock, FolderLockedError, Locker
-from ottla.log.partition import Environment, Partition, folder_name, parse_folder_name
+from ottla.log.partition import Partition
 from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.schema import ZERO_UUID
 
@@ -264,7 +266,7 @@ class Store:
         return count
 
     def _topic_id(self, folder: str) -> bytes:
-        text = recovery.read_topic_id(self._env, folder)
+        text = read_topic_id(self._fs, folder)
         if text is not None:
             try:
                 return uuid_from_text(text)
@@ -492,6 +494,8 @@ class Store:
     def apply_retention(self) -> int:
         """Drop the segments that retention.ms, retention.bytes or the log start let go; returns how many. Every
         log.retention.check.interval.ms, and at once when asked. Raises KafkaError KAFKA_STORAGE_ERROR."""
+        from ottla.log import upkeep
+
         now_ms = self._clock.wall_ms()
         dropped = 0
         failure: KafkaError | None = None
@@ -501,7 +505,7 @@ class Store:
             if log.cleaning:  # next time
                 continue
             try:
-                dropped += _apply_retention(log, now_ms)
+                dropped += upkeep.apply_retention(log, now_ms)
             except KafkaError as error:  # the others get theirs
                 failure = failure or error
         if failure is not None:
@@ -512,12 +516,14 @@ class Store:
 
     def cleaning_candidates(self) -> list[Partition]:
         """Compacted logs that are dirty enough or overdue, the dirtiest first."""
+        from ottla.log import upkeep
+
         now_ms, mono_ms = self._clock.wall_ms(), self._clock.mono_ms()
         found: list[tuple[float, Partition]] = []
         for log in self._partitions.values():
             if log.config.compacts and log.topic in self._configs and log.clean_again_ms <= mono_ms:
                 try:
-                    plan = log.cleaning_plan(now_ms)
+                    plan = upkeep.cleaning_plan(log, now_ms)
                 except KafkaError as error:
                     self._failed(log, error)
                 else:
@@ -531,9 +537,11 @@ class Store:
     ) -> CleanJob | None:
         """A job that compacts the log, one pass; None if nothing is due (`overdue`: whatever the dirty ratio). It must
         be given to `end_cleaning`. Raises KafkaError KAFKA_STORAGE_ERROR."""
+        from ottla.log import upkeep
+
         try:
-            plan = log.cleaning_plan(self._clock.wall_ms(), overdue=overdue)
-            return log.begin_cleaning(plan, memory_bytes) if plan is not None else None
+            plan = upkeep.cleaning_plan(log, self._clock.wall_ms(), overdue=overdue)
+            return upkeep.begin_cleaning(log, self._env, plan, memory_bytes) if plan is not None else None
         except OSError as error:
             raise storage_error(f"compact {log.folder}", error) from error
 
@@ -668,15 +676,6 @@ class Store:
         for name in self._fs.list_folder(folder):
             self._fs.unlink(f"{folder}/{name}")
         self._fs.remove_folder(folder)
-
-
-def _apply_retention(log: Partition, now_ms: int) -> int:
-    plan = retention.plan(log.segment_facts(), log.config, log.log_start_offset, log.high_watermark, now_ms)
-    if plan.dropped:
-        if plan.roll_first:
-            log.roll()
-        log.drop_segments(plan.dropped)
-    return plan.dropped
 
 
 def _ratio(candidate: tuple[float, Partition]) -> float:

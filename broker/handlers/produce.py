@@ -220,7 +220,9 @@ def _append(
     log_start_offset = -1  # not told before the log is asked
     try:
         records = _one_batch(data.records, context.api_version)
-        transaction_version = 0 if verdicts is None else _check_verdict(verdicts.get(partition), context.api_version)
+        transaction_version = 0
+        if verdicts is not None:
+            transaction_version = _check_verdict(verdicts.get(partition), RecordBatch(records), context.api_version)
         if not -1 <= request.acks <= 1:
             raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS, "acks must be -1, 0 or 1")
         if topic.internal and context.client_id != ADMIN_CLIENT_ID:
@@ -243,9 +245,11 @@ def _append(
     return _success(PartitionResponse(index=index), outcome.value)
 
 
-def _check_verdict(verdict: ErrorCode | None, version: int) -> int:
+def _check_verdict(verdict: ErrorCode | None, batch: RecordBatch, version: int) -> int:
     """The transaction version of a batch, 0 if it is not transactional (no verdict). Raises KafkaError."""
     if verdict is None:
+        if batch.is_transactional and batch.producer_id >= 0:
+            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "the topic was made anew while the request waited")
         return 0
     adds_itself = version >= 12
     if verdict in _COORDINATOR_AWAY or (verdict is ErrorCode.CONCURRENT_TRANSACTIONS and not adds_itself):

@@ -30,7 +30,8 @@ def handle(broker: Broker, context: Context, request: WriteTxnMarkersRequest) ->
     for marker in request.markers:
         for topic in marker.topics:
             answers = codes.setdefault(marker.producer_id, {}).setdefault(topic.name, {})
-            for index in topic.partition_indexes:
+            written: list[int] = []
+            for index in dict.fromkeys(topic.partition_indexes):
                 answers[index] = ErrorCode.NONE
                 try:
                     outcome = _write(broker, marker, topic.name, index)
@@ -39,10 +40,12 @@ def handle(broker: Broker, context: Context, request: WriteTxnMarkersRequest) ->
                     continue
                 if isinstance(outcome, Pending):
                     waiting.append((answers, index, outcome))
+                written.append(index)
+            if written:
                 broker.log.info(
-                    "transaction marker written",
+                    "transaction markers written",
                     topic=topic.name,
-                    partition=index,
+                    partitions=written,
                     producer_id=marker.producer_id,
                     commit=marker.transaction_result,
                     by=context.client_id,

@@ -1,7 +1,8 @@
 """Ten members over twenty partitions with a producer running: crashes, zombies, rolling restarts, a broker killed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +14,6 @@ from compat_tests.harness import make_broker
 from compat_tests.member import Member, Story
 from compat_tests.raw import heartbeat_generation
 from compat_tests.scenarios import ends_of, feeding
-
-pytestmark = pytest.mark.long
 
 MEMBERS = 10
 PARTITIONS = 20
@@ -34,8 +33,14 @@ def _settings(session_ms: int) -> dict[str, str]:
     }
 
 
-def _named(kind: Kind) -> str:
-    return kind.name
+# One for each library and protocol; all the others are for `make test-soak`.
+STORMS = {"kafka-python", "aiokafka", "confluent-848", "franz-go", "java-cooperative", "java-848"}
+ROLLS = {"confluent", "java-848"}
+
+
+def _tiers(kinds: Iterable[Kind], everyday: set[str]) -> list[Any]:
+    long, soak = pytest.mark.long, pytest.mark.soak
+    return [pytest.param(kind, id=kind.name, marks=long if kind.name in everyday else soak) for kind in kinds]
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +49,7 @@ def _able(kind: Kind) -> None:
         pytest.skip(reason)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=_named)
+@pytest.mark.parametrize("kind", _tiers(KINDS, STORMS))
 def test_every_record_is_consumed_and_every_partition_has_one_owner(kind: Kind, tmp_path: Path, fresh: Name) -> None:
     group, topic = fresh("storm"), fresh("stormy")
     settings = _settings(SESSION_MS)
@@ -105,7 +110,7 @@ def test_every_record_is_consumed_and_every_partition_has_one_owner(kind: Kind, 
             member.stop()
 
 
-@pytest.mark.parametrize("kind", STATIC, ids=_named)
+@pytest.mark.parametrize("kind", _tiers(STATIC, ROLLS))
 def test_static_members_restart_one_by_one_without_a_rebalance(kind: Kind, tmp_path: Path, fresh: Name) -> None:
     group, topic = fresh("rolling"), fresh("rolled")
     settings = _settings(LONG_SESSION_MS)

@@ -25,6 +25,7 @@ _TOPIC_IDS_FROM = 10  # OffsetCommit names topics by id from here on
 _TXN_TOPIC_IDS_FROM = 6  # so does TxnOffsetCommit
 _GROUP_ID_NOT_FOUND_FROM = 9
 _TXN_STALE_EPOCH_FROM = 6
+_MAX_TIMESTAMP_MS = 2**63 - 1
 
 _Codes = list[list[ErrorCode]]  # by topic and partition of the request, in its order
 
@@ -73,6 +74,7 @@ def decide_commit(
     now_ms: int,
 ) -> Result[OffsetCommitResponse]:
     """OffsetCommit: records of the partitions that may be committed, and the answer for all. `now_ms` is wall time."""
+    has_expiry = request.retention_time_ms != -1
     commit = _Commit(
         request.group_id,
         request.member_id,
@@ -82,7 +84,7 @@ def decide_commit(
         by_id=version >= _TOPIC_IDS_FROM,
         version=version,
         transactional=False,
-        expire_timestamp_ms=now_ms + request.retention_time_ms if request.retention_time_ms != -1 else None,
+        expire_timestamp_ms=min(now_ms + request.retention_time_ms, _MAX_TIMESTAMP_MS) if has_expiry else None,
         unknown_group=(
             ErrorCode.GROUP_ID_NOT_FOUND if version >= _GROUP_ID_NOT_FOUND_FROM else ErrorCode.ILLEGAL_GENERATION
         ),

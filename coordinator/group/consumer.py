@@ -230,6 +230,9 @@ class ConsumerGroup:
                 tuple((protocol.name, bytes(protocol.metadata)) for protocol in classic.supported_protocols),
             ),
         )
+        before = self.members.get(member_id)
+        if before is not None and before.instance_id != member.instance_id:
+            self._forget_instance(before)
         self._put(member)
         if member.instance_id is not None:
             self.static_ids[member.instance_id] = member_id
@@ -276,11 +279,14 @@ class ConsumerGroup:
         if member is None:
             return
         self._release(member)
-        if member.instance_id is not None and self.static_ids.get(member.instance_id) == member_id:
-            del self.static_ids[member.instance_id]
+        self._forget_instance(member)
         timers = self.timers.pop(member_id, None)
         if timers is not None:
             timers.clear()
+
+    def _forget_instance(self, member: ConsumerMember) -> None:
+        if member.instance_id is not None and self.static_ids.get(member.instance_id) == member.member_id:
+            del self.static_ids[member.instance_id]
 
     def bury(self) -> None:
         """The group is gone: no timer of it may act."""
@@ -325,7 +331,10 @@ class ConsumerGroup:
 
     def subscribed_topics(self) -> set[str]:
         """All topics that any member reads."""
-        return {topic for member in self.members.values() for topic in self.topics_of(member)}
+        # Members mostly read the same: each subscription is looked at once.
+        names = {member.topics for member in self.members.values()}
+        patterns = {member.regex for member in self.members.values()}
+        return set().union(*names, *(self.regexes.get(pattern, ()) for pattern in patterns))
 
     def unused_regexes(self) -> list[str]:
         """Resolved patterns that no member has."""

@@ -41,10 +41,18 @@ def _member(group: ConsumerGroup, member: ConsumerMember, topics: TopicLookup) -
         client_host=member.client_host,
         subscribed_topic_names=list(member.topics),
         subscribed_topic_regex=member.regex,
-        assignment=_assignment(partitions_of(member.assigned), topics),
+        assignment=_assignment(_held(member), topics),
         target_assignment=_assignment(group.target(member.member_id), topics),
         member_type=_CONSUMER_MEMBER if member.classic is None else _CLASSIC_MEMBER,
     )
+
+
+def _held(member: ConsumerMember) -> Partitions:
+    """What it has, and what it has not given up yet."""
+    held = partitions_of(member.assigned)
+    for topic_id, partitions in partitions_of(member.revoking).items():
+        held[topic_id] = held.get(topic_id, frozenset()) | partitions
+    return held
 
 
 def _assignment(partitions: Partitions, topics: TopicLookup) -> ConsumerGroupDescribeResponse.Assignment:

@@ -21,8 +21,9 @@ from ottla.coordinator.group.consumer_records import (
     regex_tombstone,
     target_record,
 )
-from ottla.coordinator.group.subscriptions import compile_regex, resolve
+from ottla.coordinator.group.subscriptions import resolve
 from ottla.coordinator.ports import TopicLookup
+from ottla.coordinator.regex import compile_regex
 from ottla.coordinator.state_record import StateRecord
 from ottla.wire.errors import ErrorCode, KafkaError
 
@@ -142,13 +143,13 @@ class GroupChange:
             if topic_id is not None and count is not None:
                 ids[name] = topic_id
                 topics[topic_id] = TopicSpec(name, count)
-        same: dict[frozenset[str], frozenset[bytes]] = {}  # members mostly read the same topics: one set for all
+        same: dict[tuple[tuple[str, ...], str], frozenset[bytes]] = {}  # members mostly read the same: one set for all
         for member in group.members.values():
-            names = group.topics_of(member)
-            if names not in same:
-                same[names] = frozenset(ids[name] for name in names if name in ids)
+            subscription = member.topics, member.regex
+            if subscription not in same:
+                same[subscription] = frozenset(ids[name] for name in group.topics_of(member) if name in ids)
             specs[member.member_id] = MemberSpec(
-                member.instance_id, member.rack_id, same[names], group.target(member.member_id)
+                member.instance_id, member.rack_id, same[subscription], group.target(member.member_id)
             )
         target = assign(group.assignor(offered), specs, topics)
         for member_id in specs:

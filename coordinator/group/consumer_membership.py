@@ -26,8 +26,8 @@ from ottla.coordinator.group.consumer import (
 from ottla.coordinator.group.consumer_change import GroupChange, may_assign
 from ottla.coordinator.group.records import group_tombstone
 from ottla.coordinator.group.shard import GroupShard
-from ottla.coordinator.group.subscriptions import compile_regex
 from ottla.coordinator.ports import Events, RequestContext, TopicLookup
+from ottla.coordinator.regex import compile_regex
 from ottla.coordinator.result import Answer, Result, group_write_error
 from ottla.coordinator.timers import Deadline, Timers
 from ottla.log.clock import Clock
@@ -163,7 +163,7 @@ class ConsumerMembership:
         if request.member_epoch == JOIN_EPOCH or says_all or after.assigned != member.assigned:
             answer.assignment = _assignment(after)
         result = self.run(change, answer, lambda code: heartbeat_error(group_write_error(code)), member_id=member_id)
-        if after.regex:
+        if after.regex and after.regex not in change.group.regexes:
             self._resolve_new_regexes(group_id)
         return result
 
@@ -296,7 +296,7 @@ class ConsumerMembership:
         group = self._shard.classic(former.group_id)
         if group is None:
             return
-        self._events.info("consumer group is a classic group now", group=group.group_id, members=len(group.members))
+        self._events.info("consumer group is a classic group now", group=group.group_id, members=len(former.members))
         protocols = {
             member.member_id: member.classic.protocols
             for member in former.members.values()

@@ -18,11 +18,10 @@ from ottla.coordinator.group.mixed import ClassicMembers
 from ottla.coordinator.group.records import commit_tombstone
 from ottla.coordinator.group.shard import GroupShard
 from ottla.coordinator.ports import Append, Events, NoEvents, ProducerIdentity, RequestContext, TopicLookup
-from ottla.coordinator.result import Answer, Result, group_write_error, unpark
+from ottla.coordinator.result import Answer, Result, chain, gather, group_write_error
 from ottla.coordinator.state_record import StateRecord
 from ottla.coordinator.timers import TimerHandle, Timers
 from ottla.log.clock import Clock
-from ottla.log.door import Pending
 from ottla.log.ids import Ids
 from ottla.wire.errors import ErrorCode
 from ottla.wire.hashing import partition_for_group
@@ -228,21 +227,12 @@ class GroupCoordinator:
             return self._commit_transactional(request, version, ErrorCode.INVALID_GROUP_ID)
         if not commits.names_something(request, version, self._topics):
             return self._commit_transactional(request, version, ErrorCode.NONE)
-        admitted = admit()
-        if not isinstance(admitted, Pending):
-            return self._commit_transactional(request, version, admitted)
-        later: Pending[TxnOffsetCommitResponse] = Pending()
-
-        def settled(admitted: Pending[ErrorCode]) -> None:
-            code = ErrorCode.NOT_COORDINATOR if self._closed else admitted.result()
-            answer = self._commit_transactional(request, version, code)
-            if isinstance(answer, Pending):
-                answer.then(lambda answer: later.resolve(answer.result()))
-            else:
-                later.resolve(answer)
-
-        admitted.then(settled)
-        return unpark(later)
+        return chain(
+            admit(),
+            lambda code: self._commit_transactional(
+                request, version, ErrorCode.NOT_COORDINATOR if self._closed else code
+            ),
+        )
 
     def _commit_transactional(
         self, request: TxnOffsetCommitRequest, version: int, refusal: ErrorCode
@@ -316,6 +306,8 @@ class GroupCoordinator:
         for group_id in dict.fromkeys(request.group_ids):
             if self._closed:
                 described.append(consumer_admin.refused(group_id, ErrorCode.NOT_COORDINATOR))
+            elif not group_id:
+                described.append(consumer_admin.refused(group_id, ErrorCode.INVALID_GROUP_ID))
             else:
                 group = self._shard(group_id).consumer(group_id)
                 assignors = self._config.group_consumer_assignors
@@ -334,29 +326,8 @@ class GroupCoordinator:
         self, ctx: RequestContext, request: DeleteGroupsRequest, version: int
     ) -> Answer[DeleteGroupsResponse]:
         """DeleteGroups (42): empty groups, with their offsets."""
-        response = DeleteGroupsResponse(results=[])
-        waiting: list[Pending[DeleteGroupsResponse.DeletableGroupResult]] = []
-        for group_id in dict.fromkeys(request.groups_names):
-            answer = self._delete_group(group_id)
-            if isinstance(answer, Pending):
-                waiting.append(answer)
-            else:
-                response.results.append(answer)
-        if not waiting:
-            return response
-        done: Pending[DeleteGroupsResponse] = Pending()
-        left = len(waiting)
-
-        def settled(answer: Pending[DeleteGroupsResponse.DeletableGroupResult]) -> None:
-            nonlocal left
-            response.results.append(answer.result())
-            left -= 1
-            if left == 0:
-                done.resolve(response)
-
-        for each in waiting:
-            each.then(settled)
-        return done
+        answers = [self._delete_group(group_id) for group_id in dict.fromkeys(request.groups_names)]
+        return gather(answers, lambda results: DeleteGroupsResponse(results=results))
 
     # -- for the broker's eyes ----------------------------------------------------------------------------------------
 

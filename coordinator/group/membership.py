@@ -276,8 +276,9 @@ class ClassicMembership:
 
     def _deleted(self, group: ClassicGroup) -> None:
         """The group's tombstone is written: whoever still holds it sees Dead."""
+        if not group.members:  # else it is a consumer group from now on
+            self._events.info("group deleted", group=group.group_id)
         self._bury(group)
-        self._events.info("group deleted", group=group.group_id)
 
     def _bury(self, group: ClassicGroup) -> None:
         if group.state is not GroupState.DEAD:

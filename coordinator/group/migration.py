@@ -134,12 +134,15 @@ def assignment_bytes(partitions: Partitions, subscription: bytes, topics: TopicL
 
 
 def _converted(group: ClassicGroup, member_id: str, epoch: int, topics: TopicLookup) -> ConsumerMember:
-    """A classic member with the group's last assignment. One whose rebalance is under way is made to join again."""
+    """A classic member with the group's last assignment, also if a rebalance that was given up made that void: a
+    cooperative member keeps what it has meanwhile. One whose rebalance is under way is made to join again.
+    """
     member = group.members[member_id]
+    saved = group.saved_members.get(member_id)
     subscription = parse_subscription(member.metadata(group.protocol_name) or member.protocols[0][1])
     assigned = {
         topic_id: dict.fromkeys(sorted(partitions), epoch)
-        for topic_id, partitions in _assigned(group.assignment(member_id), topics).items()
+        for topic_id, partitions in _assigned(bytes(saved.assignment) if saved is not None else b"", topics).items()
     }
     return ConsumerMember(
         member_id,

@@ -65,7 +65,7 @@ class ClassicMembers:
         try:
             return self._join(ctx, group, request, version)
         except KafkaError as error:
-            return join_error(error.code, request.member_id, version)
+            return join_error(error.code, "", version)
 
     def _join(
         self, ctx: RequestContext, group: ConsumerGroup, request: JoinGroupRequest, version: int
@@ -115,7 +115,8 @@ class ClassicMembers:
             member_id=member_id,
         )
         if downgraded:
-            self._membership.became_classic(left, rebalance=False)
+            # Others that are on their way to their targets still hold what these give away.
+            self._membership.became_classic(left, rebalance=left.state_name != "Stable")
         elif member_id in group.members:
             timers = self._membership.timers_of(group, member_id)
             timers.rejoin.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ottla.coordinator.group.subscriptions import compile_regex
+from ottla.coordinator.regex import compile_regex
 from ottla.coordinator.transaction.records import by_topic
 from ottla.coordinator.transaction.state import Transaction, TransactionState
 from ottla.wire.errors import ErrorCode

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 from ottla.coordinator.ports import Append, Events, NoEvents, ProducerIdentity
-from ottla.coordinator.result import Answer, T, group_write_error, unpark
+from ottla.coordinator.result import Answer, T, chain, gather, group_write_error
 from ottla.coordinator.timers import TimerHandle, Timers
 from ottla.coordinator.transaction import admin, state
 from ottla.coordinator.transaction.config import TransactionConfig
@@ -20,7 +20,6 @@ from ottla.coordinator.transaction.ports import MarkerWriter, ProducerIds, Topic
 from ottla.coordinator.transaction.shard import TransactionShard
 from ottla.coordinator.transaction.state import EPOCH_BUMP_VERSION, Decision, Transaction
 from ottla.log.clock import Clock
-from ottla.log.door import Pending
 from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.hashing import partition_for_group
 from ottla.wire.messages.add_offsets_to_txn import AddOffsetsToTxnRequest, AddOffsetsToTxnResponse
@@ -29,8 +28,6 @@ from ottla.wire.messages.describe_transactions import DescribeTransactionsReques
 from ottla.wire.messages.end_txn import EndTxnRequest, EndTxnResponse
 from ottla.wire.messages.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
 from ottla.wire.messages.list_transactions import ListTransactionsRequest, ListTransactionsResponse
-
-S = TypeVar("S")
 
 _OFFSETS_TOPIC = "__consumer_offsets"
 _BATCHED_FROM = 4  # AddPartitionsToTxn: sent by brokers, for clients of KIP-890
@@ -152,7 +149,7 @@ class TransactionCoordinator:
             aborting = self._fence(
                 shard, transactional_id, current, ErrorCode.CONCURRENT_TRANSACTIONS, group_write_error
             )
-            return _mapped(aborting, lambda code: init_error(code, version))
+            return chain(aborting, lambda code: init_error(code, version))
         decision = self._decided(
             lambda: state.initialized(
                 current,
@@ -200,7 +197,7 @@ class TransactionCoordinator:
         answers = [
             self._add_one(each, version, check_id or _allow_id, check_partition or _allow_partition) for each in asked
         ]
-        return _all(answers, lambda results: _added(results, version))
+        return gather(answers, lambda results: _added(results, version))
 
     def add_partitions(
         self,
@@ -256,7 +253,7 @@ class TransactionCoordinator:
             [(_OFFSETS_TOPIC, offsets_partition(request.group_id))],
             client_version=0,
         )
-        return _mapped(code, lambda code: AddOffsetsToTxnResponse(error_code=_fenced_code(code, version)))
+        return chain(code, lambda code: AddOffsetsToTxnResponse(error_code=_fenced_code(code, version)))
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -414,7 +411,7 @@ class TransactionCoordinator:
             partitions,
             client_version=EPOCH_BUMP_VERSION if version >= _BATCHED_FROM else 0,
         )
-        return _mapped(added, lambda code: _result(asked, dict.fromkeys(partitions, _fenced_code(code, version))))
+        return chain(added, lambda code: _result(asked, dict.fromkeys(partitions, _fenced_code(code, version))))
 
     def _every(self, interval_ms: int, callback: Callable[[], None]) -> None:
         place = len(self._housekeeping)
@@ -502,33 +499,3 @@ def _allow_id(transactional_id: str) -> ErrorCode:
 
 def _allow_partition(topic: str, partition: int) -> ErrorCode:
     return ErrorCode.NONE
-
-
-def _mapped(answer: Answer[S], function: Callable[[S], T]) -> Answer[T]:
-    if not isinstance(answer, Pending):
-        return function(answer)
-    mapped: Pending[T] = Pending()
-    answer.then(lambda settled: mapped.resolve(function(settled.result())))
-    return unpark(mapped)
-
-
-def _all(answers: list[Answer[S]], function: Callable[[list[S]], T]) -> Answer[T]:
-    """`function` of all values, when the last is there."""
-    left = sum(isinstance(answer, Pending) for answer in answers)
-    done: Pending[T] = Pending()
-
-    def finish() -> T:
-        return function([answer.result() if isinstance(answer, Pending) else answer for answer in answers])
-
-    def settled(answer: Pending[S]) -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            done.resolve(finish())
-
-    if not left:
-        return finish()
-    for answer in answers:
-        if isinstance(answer, Pending):
-            answer.then(settled)
-    return unpark(done)

@@ -20,6 +20,9 @@ from ottla.wire.errors import ErrorCode, KafkaError
 # A newer producer or coordinator has been there: this transaction has nothing left to end in that partition.
 _OVERTAKEN = (ErrorCode.INVALID_PRODUCER_EPOCH, ErrorCode.TRANSACTION_COORDINATOR_FENCED)
 
+# Then others have their turn: the first marker of a partition without a folder costs a millisecond.
+_MARKERS_AT_ONCE = 32
+
 
 class Outcomes:
     """The plans under way, by transactional id."""
@@ -41,7 +44,7 @@ class Outcomes:
         self._coordinator_epoch = coordinator_epoch
         self._events = events
         self._closed = False
-        self._retries: set[TimerHandle] = set()
+        self._timed: set[TimerHandle] = set()  # what comes later: retries, and the rest of long rounds
         self._plans: dict[str, _Plan] = {}
 
     def __len__(self) -> int:
@@ -55,9 +58,9 @@ class Outcomes:
     def close(self) -> None:
         """Stop; the next start goes on."""
         self._closed = True
-        for retry in self._retries:
-            retry.cancel()
-        self._retries.clear()
+        for handle in self._timed:
+            handle.cancel()
+        self._timed.clear()
         self._plans.clear()
 
     def prepared(self, shard: TransactionShard, transactional_id: str, code: ErrorCode) -> None:
@@ -70,7 +73,7 @@ class Outcomes:
         if code is ErrorCode.NONE:
             self.carry_out(shard, transactional_id)
         else:
-            self._later(lambda: self._prepare_again(shard, transactional_id))
+            self._later(self._retry_ms, lambda: self._prepare_again(shard, transactional_id))
 
     def carry_out(self, shard: TransactionShard, transactional_id: str) -> None:
         """Write the markers, then complete; what cannot be done now is done later."""
@@ -86,13 +89,13 @@ class Outcomes:
             written=lambda code: self.prepared(shard, transactional_id, code),
         )
 
-    def _later(self, callback: Callable[[], None]) -> None:
+    def _later(self, delay_ms: int, callback: Callable[[], None]) -> None:
         def due() -> None:
-            self._retries.discard(handle)
+            self._timed.discard(handle)
             callback()
 
-        handle = self._timers.schedule(self._retry_ms, due)
-        self._retries.add(handle)
+        handle = self._timers.schedule(delay_ms, due)
+        self._timed.add(handle)
 
 
 class _Plan:
@@ -111,9 +114,16 @@ class _Plan:
     def write_markers(self) -> None:
         """A round through the partitions that have no marker yet."""
         self._waiting = 1  # this round itself, so that an outcome that is there at once does not end it early
-        for partition in sorted(self.missing):
+        self._write_some(sorted(self.missing))
+
+    def _write_some(self, partitions: list[TopicPartition], start: int = 0) -> None:
+        end = start + _MARKERS_AT_ONCE
+        for partition in partitions[start:end]:
             self._write_marker(partition)
-        self._one_done()
+        if end < len(partitions):
+            self._outcomes._later(0, lambda: self._write_some(partitions, end))
+        else:
+            self._one_done()
 
     def _write_marker(self, partition: TopicPartition) -> None:
         outcomes, transaction = self._outcomes, self._transaction
@@ -149,6 +159,8 @@ class _Plan:
         if code is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
             self.missing.discard(partition)
             return
+        if code is ErrorCode.KAFKA_STORAGE_ERROR:  # told once, by the log, not for each marker each second
+            return
         if code in _OVERTAKEN:
             self.missing.discard(partition)
         self._outcomes._events.warning(
@@ -166,7 +178,7 @@ class _Plan:
         if self._waiting or self._outcomes._closed:
             return
         if self.missing:
-            self._outcomes._later(self.write_markers)
+            self._outcomes._later(self._outcomes._retry_ms, self.write_markers)
         else:
             self._complete()
 
@@ -184,6 +196,6 @@ class _Plan:
         if outcomes._closed:
             return
         if self._shard.transactions[self._id].state in PREPARED:  # the record has no place in the log
-            outcomes._later(self._complete)
+            outcomes._later(outcomes._retry_ms, self._complete)
         else:
             del outcomes._plans[self._id]

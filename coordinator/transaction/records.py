@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ottla.coordinator.state_record import StateRecord, int16
 from ottla.coordinator.transaction.ports import TopicPartition
-from ottla.coordinator.transaction.state import EMPTY, NO_PRODUCER_ID, Transaction, TransactionState
+from ottla.coordinator.transaction.state import EMPTY, NO_PRODUCER_ID, TRANSITIONS, Transaction, TransactionState
 from ottla.wire.errors import ProtocolError
 from ottla.wire.state.transaction_state import TransactionLogKey, TransactionLogValue
 
 _FLEXIBLE = 1
-_STATES = {state.state_id: state for state in TransactionState}
+_STATES = {state.state_id: state for state in TransactionState if TRANSITIONS[state]}  # the others are never written
 
 
 class TransactionRecord(StateRecord):

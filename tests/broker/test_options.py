@@ -52,6 +52,21 @@ def test_without_flags() -> None:
     assert said == []
 
 
+def test_flags_show_as_the_settings_that_they_stand_in_for(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, "listeners=PLAINTEXT://:1", "advertised.listeners=PLAINTEXT://x:1", "log.dirs=/x", "broker.id=3"
+    )
+    flags = ("--config", path, "--listen", "127.0.0.1", "--listen", "[::1]:9093", "--data", "here")
+    assert options(*flags).settings.explicit == {
+        "listeners": "PLAINTEXT://127.0.0.1:9092,PLAINTEXT://[::1]:9093",
+        "log.dirs": "here",
+        "broker.id": "3",
+        "node.id": "3",
+    }
+    advertised = options("--listen", "0.0.0.0:5", "--advertise", "kafka.example").settings.explicit
+    assert advertised["advertised.listeners"] == "PLAINTEXT://kafka.example:5"
+
+
 def test_levels_of_features() -> None:
     assert options().features == {}
     result = options("--feature", "transaction.version=1", "--feature", " transaction.version = 1")

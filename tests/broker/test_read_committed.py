@@ -353,7 +353,7 @@ async def test_markers_are_answered_one_by_one(running: Running, producers: Prod
         assert await end(client) == {}
         assert await end(client, Marker(producer_id=6, producer_epoch=0)) == {}
         assert (await read(client, fetch())).offsets == (4, 4)
-    assert "transaction marker written" in running.log_text
+    assert "transaction markers written" in running.log_text
 
 
 async def test_offsets_of_a_group_hear_of_the_end(

@@ -274,6 +274,10 @@ class Group(RuleBasedStateMachine):
         if answer.error_code == E.NONE:
             assert epoch == before.previous_epoch
             assert partitions <= before.assigned.get(T, {}).keys()
+            for client in self.clients:  # it is believed: what it did not name counts as given up
+                if isinstance(client, Consumer) and client.member_id == before.member_id:
+                    client.owned &= {(T, partition) for partition in partitions}
+                    client.unsure = True
 
     @rule(ms=st.sampled_from([1, 500, 5_000, 9_999, 20_000, 45_000]))
     def time_passes(self, ms: int) -> None:

@@ -9,7 +9,7 @@ from ottla.coordinator.transaction.state import LAST_CLIENT_EPOCH, MAX_EPOCH, Tr
 from ottla.log.door import Pending
 from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.messages.add_partitions_to_txn import AddPartitionsToTxnRequest
-from tests.coordinator.transaction_world import A0, A1, B0, TransactionWorld, partition_codes
+from tests.coordinator.transaction_world import A0, A1, B0, Partition, TransactionWorld, partition_codes
 
 STORAGE = KafkaError(ErrorCode.KAFKA_STORAGE_ERROR)
 WEEK_MS = 604_800_000
@@ -264,6 +264,23 @@ def test_markers_are_tried_until_all_are_there(world: TransactionWorld, commit: 
     assert (len(world.markers(A0)), len(world.markers(B0))) == (1, 1)
     assert world.state() == ("CompleteCommit" if commit else "CompleteAbort")
     assert world.coordinator.stats["outcomes_under_way"] == 0
+
+
+def test_markers_of_a_large_transaction_leave_others_their_turn(world: TransactionWorld) -> None:
+    many = [("many", index) for index in range(100)]
+    world.partitions.update({at: Partition() for at in many})
+    producer = world.producer()
+    world.add(producer, *many)
+    world.broken[many[99]] = KafkaError(ErrorCode.KAFKA_STORAGE_ERROR)
+    assert world.end(producer).error_code == ErrorCode.NONE
+    assert 0 < sum(len(world.markers(at)) for at in many) < 50
+    world.sleep(0)
+    assert [len(world.markers(at)) for at in many] == [1] * 99 + [0]
+    assert world.state() == "PrepareCommit"
+    world.broken.clear()
+    world.sleep(world.config.write_retry_ms)
+    assert [len(world.markers(at)) for at in many] == [1] * 100
+    assert world.state() == "CompleteCommit"
 
 
 def test_complete_waits_for_markers_to_be_durable(world: TransactionWorld) -> None:
@@ -540,9 +557,10 @@ def test_records_that_are_not_understood(world: TransactionWorld) -> None:
         (key, value[:5]),
         (key, TransactionRecord("x", None, 0).encode()[0]),
         (key, value[:16] + b"\x63" + value[17:]),  # a state of the future
+        TransactionRecord("x", Transaction(*_EMPTY)._replace(state=TransactionState.DEAD), 1).encode(),  # never written
     ]:
         world.coordinator.replay(0, bad_key, bad_value)
-    assert world.coordinator.stats["records_not_understood"] == 6
+    assert world.coordinator.stats["records_not_understood"] == 7
     assert world.lasting() == {}
 
 

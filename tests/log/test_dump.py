@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from ottla.log.dump import FAMILIES, DumpError, describe, used_entries
+from ottla.log.dump import DumpError, describe, used_entries
 from ottla.log.ids import uuid_from_text, uuid_hex
+from ottla.log.record_facts import FAMILIES
 from ottla.wire.records import Record, build_batch, build_control_batch
 
 GOLDEN = Path(__file__).parent / "data" / "log_dir"

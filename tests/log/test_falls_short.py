@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ottla.log.store import StoreError
+from ottla.log.upkeep import segment_facts
 from ottla.wire.errors import ErrorCode, KafkaError
 from tests.log.conftest import BadDisk
 
@@ -207,6 +208,6 @@ def hole_is_read_past(lab: Any, log: Any, lost: list[int]) -> None:
     assert lab.read_batches(log, lost[0] - 1, 1)[0].base_offset == lost[0] - 1
     assert log.offset_for_timestamp(0).value.offset == 0
     assert log.offset_of_max_timestamp().value.offset >= 0
-    assert len(log.segment_facts()) == len(log.segments)
+    assert len(segment_facts(log)) == len(log.segments)
     assert lab.append(log) == log.log_end_offset - 1
     assert len([line for line in lab.warnings if "no batch at byte" in line]) == 1
