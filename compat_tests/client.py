@@ -135,6 +135,9 @@ class Client(ABC):
     def run_member(self, config: MemberConfig, emit: Emit, stop: threading.Event) -> None:
         """Runs in a process of its own: subscribe, then poll, emit `records`, commit, emit `committed`; until stop.
 
+        It may be started while its broker is away. What a commit was refused for is committed after the next poll
+        unless its partition was taken away: incremental rebalances refuse commits and let partitions be kept.
+
         Events: assigned [partition], revoked [partition], lost [partition] (owned no longer, too late to commit),
         records [[partition, offset, value]], committed {partition: offset}, commit_failed "name".
         """

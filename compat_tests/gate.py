@@ -1,4 +1,4 @@
-"""A counting TCP gate between clients and a broker: every request that passes is seen, none is changed.
+"""A counting TCP gate between clients and a broker: every request that passes is seen, none is changed, some get lost.
 
 It makes claims such as "no JoinGroup was sent" checkable from outside the broker. The broker must advertise the gate.
 """
@@ -13,8 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-JOIN_GROUP, HEARTBEAT, LEAVE_GROUP, SYNC_GROUP = 11, 12, 13, 14
-_KEPT = {JOIN_GROUP, HEARTBEAT, LEAVE_GROUP, SYNC_GROUP}
+from compat_tests.harness import DEADLINE_S
+
+METADATA, JOIN_GROUP, HEARTBEAT, LEAVE_GROUP, SYNC_GROUP = 3, 11, 12, 13, 14
+_KEPT = {METADATA, JOIN_GROUP, HEARTBEAT, LEAVE_GROUP, SYNC_GROUP}
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Gate:
         self.upstream_port = 0
         self.requests: list[Request] = []
         self.connections = 0  # accepted and forwarded, ever
+        self.turned_away = 0  # closed at once, ever: the broker was away
+        self._losses: Counter[int] = Counter()  # api key -> how many requests are still to get lost
         self._changed = threading.Condition()
         self._sockets: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -60,8 +64,13 @@ class Gate:
         with self._changed:
             return Counter(request.api_key for request in self.requests[mark:])
 
-    def wait_for(self, condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
-        """Waits until the condition holds; it is looked at again after each request."""
+    def lose(self, api_key: int, count: int) -> None:
+        """The next requests of that API end their connections in place of reaching the broker."""
+        with self._changed:
+            self._losses[api_key] = count
+
+    def wait_for(self, condition: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> None:
+        """Waits until the condition holds; it is looked at again after each request and each turning away."""
         with self._changed:
             if not self._changed.wait_for(condition, timeout_s):
                 raise AssertionError(f"not at the gate within {timeout_s:.0f} s: {what}")
@@ -88,6 +97,9 @@ class Gate:
                 upstream = socket.create_connection(("127.0.0.1", self.upstream_port), timeout=10)
             except OSError:  # the broker is away: the client sees a closed connection and tries again
                 client.close()
+                with self._changed:
+                    self.turned_away += 1
+                    self._changed.notify_all()
                 continue
             upstream.settimeout(None)
             for one in (client, upstream):
@@ -119,6 +131,9 @@ class Gate:
             frame = bytes(pending[4 : 4 + size]) if api_key in _KEPT else b""
             del pending[: 4 + size]
             with self._changed:
+                if self._losses[api_key] > 0:
+                    self._losses[api_key] -= 1
+                    raise ConnectionError("lost")
                 self.requests.append(Request(time.monotonic(), api_key, api_version, frame))
                 self._changed.notify_all()
 

@@ -7,9 +7,11 @@ members together: who owned and processed what.
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
@@ -23,6 +25,7 @@ from compat_tests.harness import DEADLINE_S, ROOT
 
 _GIVEN_BACK = {"revoked", "lost"}
 _GONE = {"suspended", "ended"}
+_STDERR_SHOWN = 4000  # bytes of what a member complained of before it ended
 
 
 class Event(NamedTuple):
@@ -41,18 +44,42 @@ class Story:
         self.events: list[Event] = []
         self.changed = threading.Condition()
         self.members: list[Member] = []
+        self._owned: dict[str, set[int]] = defaultdict(set)
+        self._committed: dict[int, int] = {}
+        self._failures: list[str] = []
 
     def add(self, event: Event) -> None:
         """Called by the members' reader threads."""
         with self.changed:
             self.events.append(event)
+            self._note(event)
+            self.changed.notify_all()
+
+    def _note(self, event: Event) -> None:
+        """Who waits looks at these after each event: they are kept, not found anew."""
+        if event.name == "assigned":
+            self._owned[event.member].update(event.value)
+        elif event.name in _GIVEN_BACK:
+            self._owned[event.member].difference_update(event.value)
+        elif event.name in _GONE:
+            self._owned.pop(event.member, None)
+        elif event.name == "committed":
+            for partition, offset in event.value.items():
+                self._committed[int(partition)] = max(offset, self._committed.get(int(partition), 0))
+
+    def fail(self, why: str) -> None:
+        """A member did what it never should: nobody waits for it any longer."""
+        with self.changed:
+            self._failures.append(why)
             self.changed.notify_all()
 
     def wait_for(self, condition: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> None:
-        """Waits until the condition holds; it is looked at again after each event."""
+        """Waits until the condition holds; it is looked at again after each event. A member that failed ends it."""
         with self.changed:
-            if self.changed.wait_for(condition, timeout_s):
-                return
+            met = self.changed.wait_for(lambda: bool(self._failures) or condition(), timeout_s)
+            assert not self._failures, "\n".join(self._failures)
+        if met:
+            return
         tail = "\n".join(map(str, [e for e in self.events if e.name not in ("records", "committed")][-40:]))
         raise AssertionError(f"not within {timeout_s:.0f} s: {what}; owned {self.owned()}; events\n{tail}")
 
@@ -62,15 +89,8 @@ class Story:
 
     def owned(self) -> dict[str, set[int]]:
         """Member -> the partitions it owns now. One that ended or was suspended owns none: it cannot give them back."""
-        owned: dict[str, set[int]] = defaultdict(set)
-        for event in self.events:
-            if event.name == "assigned":
-                owned[event.member].update(event.value)
-            elif event.name in _GIVEN_BACK:
-                owned[event.member].difference_update(event.value)
-            elif event.name in _GONE:
-                owned.pop(event.member, None)
-        return dict(owned)
+        with self.changed:
+            return {member: set(partitions) for member, partitions in self._owned.items()}
 
     def shared_among(self, names: Iterable[str], partitions: int) -> bool:
         """Each of the members owns something, and together they own each partition exactly once."""
@@ -114,17 +134,22 @@ class Story:
 
     def committed(self) -> dict[int, int]:
         """Partition -> the highest committed offset that a member was told of."""
-        highest: dict[int, int] = {}
-        for event in self.named("committed"):
-            for partition, offset in event.value.items():
-                highest[int(partition)] = max(offset, highest.get(int(partition), 0))
-        return highest
+        with self.changed:
+            return dict(self._committed)
 
     def join(self, client: str, bootstrap: str, config: MemberConfig, name: str = "") -> "Member":
         """Starts a member process."""
         member = Member(self, name or f"m{len(self.members)}", client, bootstrap, config)
         self.members.append(member)
         return member
+
+    def stop(self, members: Iterable["Member"]) -> None:
+        """A clean end of several members at once."""
+        members = [*members]
+        for member in members:
+            member.ask_to_stop()
+        for member in members:
+            member.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -140,11 +165,15 @@ class Member:
     def __init__(self, story: Story, name: str, client: str, bootstrap: str, config: MemberConfig) -> None:
         self.name = name
         self._story = story
+        self._is_to_end = False
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
+        self._last_words = ""
         self._process = subprocess.Popen(
             _command(client, bootstrap, config),
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._stderr,
             text=True,
         )
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -153,17 +182,23 @@ class Member:
     def kill(self) -> float:
         """SIGKILL. Gives the moment, on the monotonic clock."""
         at_s = time.monotonic()
+        self._is_to_end = True
         self._process.kill()
         self._end()
         return at_s
 
+    def ask_to_stop(self) -> None:
+        """Begins a clean end."""
+        assert self._process.stdin is not None
+        self._is_to_end = True
+        self._process.stdin.close()
+
     def stop(self) -> float:
         """A clean end: the member leaves its group. Gives the moment before, on the monotonic clock."""
-        assert self._process.stdin is not None
         at_s = time.monotonic()
-        self._process.stdin.close()
+        self.ask_to_stop()
         self._end()
-        assert self._process.returncode == 0, f"{self.name} ended with {self._process.returncode}"
+        assert self._process.returncode == 0, self._how_it_ended()
         return at_s
 
     def hold(self) -> None:
@@ -195,10 +230,20 @@ class Member:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            at_s, name, value = json.loads(line)
-            self._story.add(Event(self.name, at_s, name, value))
+            if line.endswith("\n"):  # else a kill cut it off
+                at_s, name, value = json.loads(line)
+                self._story.add(Event(self.name, at_s, name, value))
         self._process.stdout.close()
+        self._process.wait()
+        with self._stderr:
+            self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - _STDERR_SHOWN))
+            self._last_words = self._stderr.read().decode(errors="replace")
         self._story.add(Event(self.name, time.monotonic(), "ended", None))
+        if not self._is_to_end:
+            self._story.fail(self._how_it_ended())
+
+    def _how_it_ended(self) -> str:
+        return f"{self.name} ended with {self._process.returncode}\n{self._last_words}"
 
 
 def _command(client: str, bootstrap: str, config: MemberConfig) -> list[str]:

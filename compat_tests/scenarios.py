@@ -145,8 +145,7 @@ class Scenarios:
                 rebalanced_at_s = max(event.at_s for event in story.named("assigned"))
             ends = ends_of(fed)
             story.wait_for(lambda: story.committed() == ends, "everything is processed and committed")
-            for member in members[1:]:
-                member.stop()
+            story.stop(members[1:])
 
             # the members notice a rebalance by their next heartbeat, half a second, and then have to join
             assert rebalanced_at_s - killed_at_s <= config.session_timeout_ms / 1000 + 2
@@ -191,8 +190,7 @@ class Scenarios:
             second = story.join(client.name, own_broker.bootstrap, config)
             story.wait_for(lambda: story.shared_among(["m0", "m1"], PARTITIONS), "two members share the partitions")
             assert client.committed(group, topic, EVERY) == ends
-            first.stop()
-            second.stop()
+            story.stop([first, second])
             assert story.processed() == Counter(places), "a rebalance made records be read again"
 
         own_broker.restart()
@@ -216,7 +214,7 @@ class Scenarios:
         client = self.adapter(gate.address)
         topic = fresh("stable")
         client.create_topic(topic, PARTITIONS)
-        config = MemberConfig(group=fresh("steady"), topic=topic, session_timeout_ms=30_000)
+        config = MemberConfig(group=fresh("steady"), topic=topic, session_timeout_ms=60_000)
         with Story() as story:
             for _ in range(2):
                 story.join(client.name, gate.address, config)

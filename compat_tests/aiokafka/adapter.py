@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -10,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaError
 
 from compat_tests.client import (
     Client,
@@ -152,12 +153,15 @@ class _Listener(ConsumerRebalanceListener):
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
         self.rebalancing = False
+        self.due: dict[TopicPartition, int] = {}  # what is to be committed, while the partition is owned
         self.idle = asyncio.Event()
         self.idle.set()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         self.rebalancing = True
         await self.idle.wait()
+        for partition in revoked:
+            self.due.pop(partition, None)
         self._emit("revoked", sorted(p.partition for p in revoked))
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
@@ -209,22 +213,29 @@ class Adapter(Client):
         consumer = await self._started(config, listener)
         while not stop.is_set():
             batches = await consumer.getmany(timeout_ms=100, max_records=config.batch)
-            if not batches or listener.rebalancing:  # not processed, so read again by the next owner
+            if listener.rebalancing:  # not processed, so read again by the next owner
+                continue
+            listener.due.update({p: batch[-1].offset + 1 for p, batch in batches.items()})
+            if not listener.due:
                 continue
             listener.idle.clear()
-            emit("records", [[r.partition, r.offset, (r.value or b"").decode()] for b in batches.values() for r in b])
-            offsets = {p: batch[-1].offset + 1 for p, batch in batches.items()}
+            if batches:
+                records = [record for batch in batches.values() for record in batch]
+                emit("records", [[r.partition, r.offset, (r.value or b"").decode()] for r in records])
             try:
-                await consumer.commit(offsets)
+                await consumer.commit(listener.due)
             except KafkaError as error:
-                emit("commit_failed", type(error).__name__)
+                if batches:
+                    emit("commit_failed", type(error).__name__)
             else:
-                emit("committed", {p.partition: offset for p, offset in offsets.items()})
+                emit("committed", {p.partition: offset for p, offset in listener.due.items()})
+                listener.due.clear()
             listener.idle.set()
         await consumer.stop()
 
     async def _started(self, config: MemberConfig, listener: _Listener) -> AIOKafkaConsumer:
         """A consumer that has reached the broker: one that finds it away at its start is of no more use."""
+        deadline_s = time.monotonic() + DEADLINE_S
         while True:
             consumer = AIOKafkaConsumer(
                 bootstrap_servers=self.bootstrap,
@@ -240,6 +251,8 @@ class Adapter(Client):
             try:
                 await consumer.start()
                 return consumer
-            except KafkaConnectionError:
+            except KafkaError:
                 await consumer.stop()
+                if time.monotonic() > deadline_s:
+                    raise
                 await asyncio.sleep(0.1)

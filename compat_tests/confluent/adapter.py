@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -182,29 +182,43 @@ class Adapter(Client):
             settings["group.instance.id"] = config.instance_id
         consumer = Consumer(settings)
 
+        due: dict[int, int] = {}  # partition -> offset that is to be committed, while the partition is owned
+
         def assigned(_: Consumer, partitions: list[TopicPartition]) -> None:
             emit("assigned", sorted(one.partition for one in partitions))
 
-        def revoked(_: Consumer, partitions: list[TopicPartition]) -> None:
-            emit("revoked", sorted(one.partition for one in partitions))
+        def gives_back(name: str) -> Callable[[Consumer, list[TopicPartition]], None]:
+            def give_back(_: Consumer, partitions: list[TopicPartition]) -> None:
+                for one in partitions:
+                    due.pop(one.partition, None)
+                emit(name, sorted(one.partition for one in partitions))
 
-        def lost(_: Consumer, partitions: list[TopicPartition]) -> None:
-            emit("lost", sorted(one.partition for one in partitions))
+            return give_back
 
-        consumer.subscribe([config.topic], on_assign=assigned, on_revoke=revoked, on_lost=lost)
+        consumer.subscribe(
+            [config.topic], on_assign=assigned, on_revoke=gives_back("revoked"), on_lost=gives_back("lost")
+        )
         while not stop.is_set():
-            messages = [m for m in consumer.consume(config.batch, 0.1) if m.error() is None]
-            if not messages:
+            messages = []
+            for message in consumer.consume(config.batch, 0.1):
+                if (error := message.error()) is None:
+                    messages.append(message)
+                elif error.fatal():
+                    raise KafkaException(error)
+            if messages:
+                emit("records", [[m.partition(), m.offset(), m.value().decode()] for m in messages])
+            due.update({m.partition(): m.offset() + 1 for m in messages})
+            if not due:
                 continue
-            emit("records", [[m.partition(), m.offset(), m.value().decode()] for m in messages])
-            offsets = {m.partition(): m.offset() + 1 for m in messages}
             try:
-                wanted = [TopicPartition(config.topic, p, offset) for p, offset in offsets.items()]
+                wanted = [TopicPartition(config.topic, p, offset) for p, offset in due.items()]
                 for one in consumer.commit(offsets=wanted, asynchronous=False):
                     if one.error is not None:
                         raise KafkaException(one.error)
-            except KafkaException as error:
-                emit("commit_failed", error.args[0].name())
+            except KafkaException as refused:
+                if messages:
+                    emit("commit_failed", refused.args[0].name())
             else:
-                emit("committed", offsets)
+                emit("committed", due)
+                due.clear()
         consumer.close()

@@ -61,7 +61,8 @@ class Line:
         data = b""
         while len(data) < size:
             more = self._socket.recv(size - len(data))
-            assert more, "the broker closed the connection"
+            if not more:
+                raise ConnectionError("the broker closed the connection")
             data += more
         return data
 

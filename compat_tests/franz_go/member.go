@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -17,9 +20,52 @@ var balancers = map[string]kgo.GroupBalancer{
 	"cooperative-sticky": kgo.CooperativeStickyBalancer(),
 }
 
+type place struct {
+	topic     string
+	partition int32
+}
+
+// due is what is to be committed, while its partition is owned: the last record of each. A rebalance may refuse a commit
+// and let the partition be kept; what is taken away is another member's to commit.
+type due struct {
+	mu      sync.Mutex
+	records map[place]*kgo.Record
+}
+
+func (d *due) add(records []*kgo.Record) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, one := range records {
+		d.records[place{one.Topic, one.Partition}] = one
+	}
+}
+
+func (d *due) drop(taken map[string][]int32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for topic, partitions := range taken {
+		for _, one := range partitions {
+			delete(d.records, place{topic, one})
+		}
+	}
+}
+
+func (d *due) all() []*kgo.Record {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Values(d.records))
+}
+
+func (d *due) clear() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.records)
+}
+
 // member of a consumer group: polls, tells the records, commits them, again.
 func member(f flags, told *events) error {
-	client, err := kgo.NewClient(groupOptions(f, told)...)
+	due := &due{records: map[place]*kgo.Record{}}
+	client, err := kgo.NewClient(groupOptions(f, told, due.drop)...)
 	if err != nil {
 		return err
 	}
@@ -31,10 +77,14 @@ func member(f flags, told *events) error {
 		}
 		if len(records) > 0 {
 			told.emitRecords(places(records))
-			if err := client.CommitRecords(context.Background(), records...); err != nil {
+			due.add(records)
+		}
+		if ready := due.all(); len(ready) > 0 {
+			if err := client.CommitRecords(context.Background(), ready...); err == nil {
+				told.emit("committed", ends(ready))
+				due.clear()
+			} else if len(records) > 0 {
 				told.emit("commit_failed", errorName(err))
-			} else {
-				told.emit("committed", ends(records))
 			}
 		}
 		client.AllowRebalance()
@@ -42,7 +92,8 @@ func member(f flags, told *events) error {
 	return nil
 }
 
-func groupOptions(f flags, told *events) []kgo.Opt {
+// groupOptions of a consumer that tells what it owns; taken is called with the partitions that it owns no longer.
+func groupOptions(f flags, told *events, taken func(map[string][]int32)) []kgo.Opt {
 	tell := func(name string) func(context.Context, *kgo.Client, map[string][]int32) {
 		return func(_ context.Context, _ *kgo.Client, changed map[string][]int32) {
 			partitions := []int32{}
@@ -50,11 +101,14 @@ func groupOptions(f flags, told *events) []kgo.Opt {
 				partitions = append(partitions, some...)
 			}
 			slices.Sort(partitions)
+			if name != "assigned" {
+				taken(changed)
+			}
 			told.emit(name, partitions)
 		}
 	}
 	options := []kgo.Opt{
-		kgo.SeedBrokers(f.bootstrap),
+		kgo.SeedBrokers(strings.Split(f.bootstrap, ",")...),
 		kgo.ConsumerGroup(f.group),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.DisableAutoCommit(),

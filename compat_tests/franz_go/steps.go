@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-const stepTimeout = 20 * time.Second
+const stepTimeout = 60 * time.Second
 
 // stepper does the steps of compat_tests/transactions/driver.py: a transactional producer and its consumer, a step a
 // line. With a group it is a GroupTransactSession, which commits the offsets of all that was taken when it ends.
@@ -93,7 +94,7 @@ func (s *stepper) open() (err error) {
 		return err
 	}
 	s.session, err = kgo.NewGroupTransactSession(
-		append(append(options, groupOptions(s.f, s.told)...), kgo.RequireStableFetchOffsets())...)
+		append(append(options, groupOptions(s.f, s.told, func(map[string][]int32) {})...), kgo.RequireStableFetchOffsets())...)
 	if err == nil {
 		s.client = s.session.Client()
 	}
@@ -156,7 +157,7 @@ func (s *stepper) read(ctx context.Context, words []string) (any, error) {
 		offsets[int32(partition)] = kgo.NewOffset().AtStart()
 	}
 	options := []kgo.Opt{
-		kgo.SeedBrokers(s.f.bootstrap),
+		kgo.SeedBrokers(strings.Split(s.f.bootstrap, ",")...),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: offsets}),
 	}
 	if isolation == "read_committed" {

@@ -69,7 +69,7 @@ func record(words []string) *kgo.Record {
 
 // copyOnce, exactly once: consumes --topic in a group, sends each value to --to, and commits both in one transaction.
 func copyOnce(f flags, told *events) error {
-	options := append(groupOptions(f, told), producerOptions(f)...)
+	options := append(groupOptions(f, told, func(map[string][]int32) {}), producerOptions(f)...)
 	session, err := kgo.NewGroupTransactSession(append(options, kgo.RequireStableFetchOffsets())...)
 	if err != nil {
 		return err

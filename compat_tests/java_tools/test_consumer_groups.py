@@ -9,7 +9,7 @@ import pytest
 
 from compat_tests.client import MemberConfig, Outgoing
 from compat_tests.confluent.adapter import Adapter
-from compat_tests.harness import Broker, make_broker
+from compat_tests.harness import DEADLINE_S, Broker, make_broker
 from compat_tests.member import Story
 from compat_tests.raw import RawConnection
 
@@ -76,7 +76,7 @@ def test_a_group_with_members(
 ) -> None:
     topic, group = filled(), fresh(f"live-{protocol}")
     kind, strategy = {"classic": ("Classic", "range"), "consumer": ("Consumer", "uniform")}[protocol]
-    config = MemberConfig(group, topic, protocol=protocol)
+    config = MemberConfig(group, topic, session_timeout_ms=60_000, protocol=protocol)
     with Story() as story:
         members = [story.join("confluent", broker.bootstrap, config) for _ in range(2)]
         story.wait_for(lambda: story.shared_among([one.name for one in members], PARTITIONS), "they share the topic")
@@ -84,7 +84,9 @@ def test_a_group_with_members(
 
         assert group in groups("--list").split()
         row = {"GROUP": group, "TYPE": kind, "STATE": "Stable"}
-        assert row in _rows(groups("--list", "--type", "--state"))
+        deadline_s = time.monotonic() + DEADLINE_S  # members tell what they own before they tell the broker so
+        while row not in (listed := _rows(groups("--list", "--type", "--state"))):
+            assert time.monotonic() < deadline_s, listed
         assert row in _rows(groups("--list", "--type", protocol, "--state", "stable,empty"))
         other = PROTOCOLS[1 - PROTOCOLS.index(protocol)]
         assert group not in groups("--list", "--type", other)
@@ -115,8 +117,7 @@ def test_a_group_with_members(
         assert "GroupNotEmptyException" in groups("--delete", "--group", group)
         refused = groups("--delete-offsets", *_of(group, topic))
         assert refused.count("GroupSubscribedToTopicException") == PARTITIONS
-        for member in members:
-            member.stop()
+        story.stop(members)
 
     rows = _rows(groups("--describe", "--group", group, "--offsets"))
     assert _ends(rows) == {str(p): (str(EACH), str(EACH), "0") for p in range(PARTITIONS)}

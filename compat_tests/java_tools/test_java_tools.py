@@ -26,12 +26,12 @@ def test_console_producer_and_consumer(tool: Tool, fresh: Callable[[str], str]) 
     lines = [f"line {n}" for n in range(200)]
     tool("ConsoleProducer", "--topic", topic, stdin="\n".join(lines) + "\n")
     read = tool(
-        "ConsoleConsumer", "--topic", topic, "--from-beginning", "--max-messages", "200", "--timeout-ms", "30000"
+        "ConsoleConsumer", "--topic", topic, "--from-beginning", "--max-messages", "200", "--timeout-ms", "120000"
     )
     assert read.splitlines() == lines
 
     # a group reads on where it stopped
-    options = ["--topic", topic, "--group", group, "--timeout-ms", "30000"]
+    options = ["--topic", topic, "--group", group, "--timeout-ms", "120000"]
     first = tool("ConsoleConsumer", *options, "--from-beginning", "--max-messages", "150")
     assert first.splitlines() == lines[:150]
     assert tool("ConsoleConsumer", *options, "--max-messages", "50").splitlines() == lines[150:]
@@ -44,7 +44,7 @@ def test_console_producer_of_compressed_keyed_records(tool: Tool, fresh: Callabl
     tool("ConsoleProducer", *options, stdin="a:1\nb:2\na:3\n")
     read = tool(
         "ConsoleConsumer",
-        *["--topic", topic, "--from-beginning", "--max-messages", "3", "--timeout-ms", "30000"],
+        *["--topic", topic, "--from-beginning", "--max-messages", "3", "--timeout-ms", "120000"],
         *["--formatter-property", "print.key=true", "--formatter-property", "print.offset=true"],
     )
     assert read.splitlines() == ["Offset:0\ta\t1", "Offset:1\tb\t2", "Offset:2\ta\t3"]

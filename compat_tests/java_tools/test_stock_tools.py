@@ -51,7 +51,7 @@ def produce(shell: ToolShell, topic: str, *lines: str, options: tuple[str, ...] 
 
 
 def consume(shell: ToolShell, count: int, *options: str) -> list[str]:
-    return shell("ConsoleConsumer", "--max-messages", str(count), "--timeout-ms", "30000", *options).splitlines()
+    return shell("ConsoleConsumer", "--max-messages", str(count), "--timeout-ms", "120000", *options).splitlines()
 
 
 def configs(shell: ToolShell, *entity: str) -> dict[str, str]:
@@ -504,36 +504,36 @@ def test_internal_topics_by_their_formatters(shell: ToolShell, topic: str, fresh
     shell(*perf, "--transactional-id", transactional_id, "--transaction-duration-ms", "1000")
     consume(shell, 10, "--topic", topic, "--from-beginning", "--group", group)
 
-    def formatted(internal: str, formatter: str) -> list[tuple[dict[str, object], dict[str, object]]]:
-        shown = shell.ask(
-            "ConsoleConsumer",
-            *("--topic", internal, "--from-beginning", "--timeout-ms", "1000"),
-            *("--formatter", f"org.apache.kafka.tools.consumer.{formatter}"),
-        )
-        found, decoder, rest = [], json.JSONDecoder(), shown.out.strip()
-        while rest.startswith("{"):
-            record, end = decoder.raw_decode(rest)
-            if record["value"] is not None:
-                found.append((record["key"]["data"], record["value"]["data"]))
-            rest = rest[end:].lstrip()
+    def formatted(internal: str, formatter: str, **wanted: str) -> list[dict[str, object]]:
+        """The values of the key that is wanted. The tool takes silence for the end: on a busy machine that may be."""
+        found: list[dict[str, object]] = []
+        for silence_ms in (1_000, 10_000, 60_000):
+            shown = shell.ask(
+                "ConsoleConsumer",
+                *("--topic", internal, "--from-beginning", "--timeout-ms", str(silence_ms)),
+                *("--formatter", f"org.apache.kafka.tools.consumer.{formatter}"),
+            )
+            decoder, rest = json.JSONDecoder(), shown.out.strip()
+            while rest.startswith("{"):
+                record, end = decoder.raw_decode(rest)
+                if record["value"] is not None and record["key"]["data"].items() >= wanted.items():
+                    found.append(record["value"]["data"])
+                rest = rest[end:].lstrip()
+            if found:
+                break
         return found
 
-    offsets = [
-        value["offset"]
-        for key, value in formatted("__consumer_offsets", "OffsetsMessageFormatter")
-        if key["group"] == group
-    ]
+    offsets = [value["offset"] for value in formatted("__consumer_offsets", "OffsetsMessageFormatter", group=group)]
     assert sum(int(str(offset)) for offset in offsets if offset) == 11  # ten records, and the marker behind them
     generations = [
-        value["generation"]
-        for key, value in formatted("__consumer_offsets", "GroupMetadataMessageFormatter")
-        if key["group"] == group
+        value["generation"] for value in formatted("__consumer_offsets", "GroupMetadataMessageFormatter", group=group)
     ]
     assert generations[-1] == 2  # the member has left
     states = [
         value["transactionStatus"]
-        for key, value in formatted("__transaction_state", "TransactionLogMessageFormatter")
-        if key["transactionalId"] == transactional_id
+        for value in formatted(
+            "__transaction_state", "TransactionLogMessageFormatter", transactionalId=transactional_id
+        )
     ]
     assert states == [0, 1, 2, 4]  # Empty, Ongoing, PrepareCommit, CompleteCommit
     logs = [file for file in log_dir(shell).glob("__consumer_offsets-*/*.log") if file.stat().st_size]

@@ -13,6 +13,7 @@ from compat_tests.transactions.worker import Worker
 
 pytestmark = pytest.mark.long
 HOUR_MS = 3_600_000
+TIMEOUT_MS = 600_000  # of a transaction that is open while several tools start and end
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,8 @@ def test_open_transaction_is_listed_described_and_terminated(
     topic, name = fresh("open"), fresh("open-id")
     with RawConnection(broker.port) as connection:
         connection.make_topic(topic)
-    with Worker("confluent", DriverConfig(broker.bootstrap, transactional_id=name)) as worker:
+    config = DriverConfig(broker.bootstrap, transactional_id=name, transaction_timeout_ms=TIMEOUT_MS)
+    with Worker("confluent", config) as worker:
         worker.ask("init")
         worker.ask("begin")
         worker.send([(topic, 0, "one")])
@@ -46,7 +48,7 @@ def test_open_transaction_is_listed_described_and_terminated(
         (described,) = table(tool("TransactionsCommand", "describe", "--transactional-id", name))
         assert described["ProducerId"] == listed["ProducerId"]
         assert described["TransactionState"] == "Ongoing"
-        assert described["TransactionTimeoutMs"] == "60000"
+        assert described["TransactionTimeoutMs"] == str(TIMEOUT_MS)
         assert described["TopicPartitions"] == f"{topic}-0"
         (producer,) = table(tool("TransactionsCommand", "describe-producers", "--topic", topic, "--partition", "0"))
         assert producer["ProducerId"] == listed["ProducerId"]

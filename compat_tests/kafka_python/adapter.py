@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.coordinator.assignors.range import RangePartitionAssignor
@@ -27,6 +27,7 @@ from compat_tests.client import (
     Sent,
 )
 from compat_tests.harness import DEADLINE_S
+from compat_tests.kafka_python.subscribing import POLL_MS, subscribed
 
 _ASSIGNORS = {
     one.name: one
@@ -127,17 +128,25 @@ class _Reader(Reader):
 
 
 class _Listener(ConsumerRebalanceListener):
-    def __init__(self, emit: Emit) -> None:
+    """Tells each change of what is owned. `due` is what is to be committed: not of partitions that others have."""
+
+    def __init__(self, emit: Emit, due: dict[TopicPartition, OffsetAndMetadata]) -> None:
         self._emit = emit
+        self._due = due
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        self._emit("revoked", sorted(p.partition for p in revoked))
+        self._give_back("revoked", revoked)
 
     def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
-        self._emit("lost", sorted(p.partition for p in lost))
+        self._give_back("lost", lost)
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._emit("assigned", sorted(p.partition for p in assigned))
+
+    def _give_back(self, name: str, partitions: Iterable[TopicPartition]) -> None:
+        for partition in partitions:
+            self._due.pop(partition, None)
+        self._emit(name, sorted(p.partition for p in partitions))
 
 
 class Adapter(Client):
@@ -163,12 +172,17 @@ class Adapter(Client):
     def committed(self, group: str, topic: str, partitions: Sequence[int]) -> dict[int, int | None]:
         consumer = KafkaConsumer(bootstrap_servers=self.bootstrap, group_id=group, enable_auto_commit=False)
         try:
-            return {p: consumer.committed(TopicPartition(topic, p), timeout_ms=30_000) for p in partitions}
+            timeout_ms = int(DEADLINE_S * 1000)
+            return {p: consumer.committed(TopicPartition(topic, p), timeout_ms=timeout_ms) for p in partitions}
         finally:
             consumer.close(autocommit=False)
 
     def run_member(self, config: MemberConfig, emit: Emit, stop: threading.Event) -> None:
-        consumer = KafkaConsumer(
+        due: dict[TopicPartition, OffsetAndMetadata] = {}
+        consumer = subscribed(
+            config.topic,
+            DEADLINE_S,
+            _Listener(emit, due),
             bootstrap_servers=self.bootstrap,
             group_id=config.group,
             auto_offset_reset="earliest",
@@ -178,27 +192,25 @@ class Adapter(Client):
             group_instance_id=config.instance_id,
             partition_assignment_strategy=(_ASSIGNORS[config.assignor or "range"],),
             max_poll_records=config.batch,
-            metrics_enabled=False,
         )
-        # Know the topic before joining: a leader that does not assigns nothing and joins again as soon as it does.
-        consumer.partitions_for_topic(config.topic)
-        consumer.subscribe([config.topic], listener=_Listener(emit))
         while not stop.is_set():
             try:
-                # kafka-python 3.0 loses an assignment that comes between a poll that timed out and the next one
-                # (join_group_async leaves its task behind): without partitions, poll for longer than any rebalance.
-                batches = consumer.poll(200 if consumer.assignment() else 5_000)
+                batches = consumer.poll(POLL_MS)
             except KafkaConnectionError as error:  # what kafka-python 3 raises while no broker can be reached
                 emit("poll_failed", type(error).__name__)
                 continue
             records = [r for batch in batches.values() for r in batch]
-            if not records:
+            if records:
+                emit("records", [[r.partition, r.offset, r.value.decode()] for r in records])
+            due.update({p: OffsetAndMetadata(batch[-1].offset + 1, "", -1) for p, batch in batches.items()})
+            if not due:
                 continue
-            emit("records", [[r.partition, r.offset, r.value.decode()] for r in records])
             try:
-                consumer.commit()
+                consumer.commit(due)
             except KafkaError as error:
-                emit("commit_failed", type(error).__name__)
+                if records:
+                    emit("commit_failed", type(error).__name__)
             else:
-                emit("committed", {p.partition: batch[-1].offset + 1 for p, batch in batches.items()})
+                emit("committed", {p.partition: one.offset for p, one in due.items()})
+                due.clear()
         consumer.close(autocommit=False)

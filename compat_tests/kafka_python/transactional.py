@@ -13,6 +13,7 @@ from kafka.errors import (
     ProducerFencedError,
 )
 
+from compat_tests.kafka_python.subscribing import POLL_MS, subscribed
 from compat_tests.transactions.driver import (
     STEP_TIMEOUT_S,
     DriverConfig,
@@ -49,20 +50,19 @@ class Driver(TransactionalDriver):
     @property
     def consumer(self) -> KafkaConsumer:
         if self._consumer is None:
-            self._consumer = KafkaConsumer(
-                bootstrap_servers=self.config.bootstrap,
-                group_id=self.config.group,
-                auto_offset_reset="earliest",
-                enable_auto_commit=False,
-                isolation_level="read_committed",
-                session_timeout_ms=self.config.session_timeout_ms,
-                heartbeat_interval_ms=self.config.heartbeat_interval_ms,
-                reconnect_backoff_max_ms=500,
-                metrics_enabled=False,
-            )
-            # Know the topic before joining: a leader that does not assigns nothing and joins again as soon as it does.
-            self._consumer.partitions_for_topic(self.config.topic)
-            self._consumer.subscribe([self.config.topic])
+            with _errors():
+                self._consumer = subscribed(
+                    self.config.topic,
+                    STEP_TIMEOUT_S,
+                    bootstrap_servers=self.config.bootstrap,
+                    group_id=self.config.group,
+                    auto_offset_reset="earliest",
+                    enable_auto_commit=False,
+                    isolation_level="read_committed",
+                    session_timeout_ms=self.config.session_timeout_ms,
+                    heartbeat_interval_ms=self.config.heartbeat_interval_ms,
+                    reconnect_backoff_max_ms=500,
+                )
         return self._consumer
 
     def init(self) -> None:
@@ -83,9 +83,7 @@ class Driver(TransactionalDriver):
         deadline = time.monotonic() + timeout_ms / 1000
         while (left_s := deadline - time.monotonic()) > 0:
             try:
-                # longer than any rebalance while nothing is owned: the client loses an assignment between two polls
-                wait_ms = left_s * 1000 if self.consumer.assignment() else max(left_s * 1000, 5_000)
-                batches = self.consumer.poll(int(wait_ms), max_records=self.config.batch)
+                batches = self.consumer.poll(max(int(left_s * 1000), POLL_MS), max_records=self.config.batch)
             except KafkaConnectionError:  # what kafka-python 3 raises while no broker can be reached
                 continue
             if batches:

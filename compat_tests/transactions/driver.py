@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-STEP_TIMEOUT_S = 20.0
+STEP_TIMEOUT_S = 60.0
 """How long a client may try to do one step before it must answer with an error."""
 
 

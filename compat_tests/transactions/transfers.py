@@ -1,4 +1,4 @@
-"""A consume-transform-produce loop whose sums must be kept, while its client and its broker are killed.
+"""A consume-transform-produce loop whose sums must be kept, whatever befalls its client and its broker.
 
 Each input says: so much from one account to another. The loop takes inputs as a member of a group and writes, in one
 transaction with the group's offsets, two records: minus to one account's partition, plus to the other's. Every so often
@@ -7,10 +7,11 @@ it aborts on purpose and writes the same inputs again, under other names.
 
 import contextlib
 import random
-import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from compat_tests.confluent.adapter import Adapter
 from compat_tests.gate import Gate
@@ -26,15 +27,13 @@ END = "end"
 FED_A_ROUND = 24
 LATEST_STRIKE = 40
 """A round's blow falls when so many more requests have passed at most."""
-ROUND_DEADLINE_S = 120.0
+ROUND_DEADLINE_S = 360.0
 
 
-class Transfers:
-    """The loop with its history. `open_worker` starts a driver that reaches the broker through the gate."""
+class Loop(ABC):
+    """The loop with its history. `open_worker` starts a driver of what `bootstrap` names."""
 
-    def __init__(self, broker: Broker, gate: Gate, seed: int, open_worker: Callable[[], Worker]) -> None:
-        self.broker = broker
-        self.gate = gate
+    def __init__(self, bootstrap: str, seed: int, open_worker: Callable[[], Worker]) -> None:
         self.history = History()
         self.expected: Counter[int] = Counter()  # account -> the sum of its records
         self.fed = 0
@@ -45,26 +44,9 @@ class Transfers:
         self._batch: list[Taken] = []
         self._attempts = 0
         self._committed = 0  # transactions that the client called committed
-        admin = Adapter(gate.address)
+        admin = Adapter(bootstrap)
         admin.create_topic("in", INPUT_PARTITIONS)
         admin.create_topic("out", ACCOUNTS)
-
-    def round(self) -> None:
-        """Feeds, lets one blow fall at a random request, and goes on until a transaction commits after it."""
-        self._feed()
-        victim = self._random.choice(["client", "broker"])
-        at = self.gate.mark() + self._random.randint(1, LATEST_STRIKE)
-        self.blows.append(f"{victim}@{at}")
-        struck = threading.Thread(target=self._strike, args=(victim, at))
-        struck.start()
-        deadline = time.monotonic() + ROUND_DEADLINE_S
-        while struck.is_alive():
-            self._step(deadline)
-        committed = self._committed
-        while self._committed == committed:
-            if self.left() == 0:
-                self._feed()
-            self._step(deadline)
 
     def finish(self) -> None:
         """Goes on until every input is committed, and closes both topics' ends."""
@@ -73,15 +55,15 @@ class Transfers:
             self._step(deadline)
         if self._worker is not None:
             self._worker.close()
-        with RawConnection(self.broker.port) as connection:
-            for account in range(ACCOUNTS):
-                produced = connection.produce(produce_request("out", one_batch([END.encode()]), account))
-                assert produced.error == NONE
+        self._append("out", [(account, END) for account in range(ACCOUNTS)])
 
+    @abstractmethod
     def left(self) -> int:
         """How many inputs the group has not committed yet."""
-        with RawConnection(self.broker.port) as connection:
-            return self.fed - sum(connection.committed("transfers").values())
+
+    @abstractmethod
+    def _append(self, topic: str, records: Sequence[tuple[int, str]]) -> None:
+        """Write (partition, value) records, each acknowledged and there once, in order."""
 
     def check(self, readers: dict[str, Worker]) -> None:
         """By each reader: nothing lost, torn, doubled or taken back, and the sums are what was asked for."""
@@ -102,23 +84,15 @@ class Transfers:
 
     def _feed(self) -> None:
         """More inputs: `number:from:to:amount`."""
-        with RawConnection(self.broker.port) as connection:
-            for _ in range(FED_A_ROUND):
-                source, target = self._random.sample(range(ACCOUNTS), 2)
-                amount = self._random.randint(1, 1_000)
-                self.expected[source] -= amount
-                self.expected[target] += amount
-                batch = one_batch([f"{self.fed}:{source}:{target}:{amount}".encode()])
-                produced = connection.produce(produce_request("in", batch, self.fed % INPUT_PARTITIONS))
-                assert produced.error == NONE
-                self.fed += 1
-
-    def _strike(self, victim: str, at: int) -> None:
-        self.gate.wait_for(lambda: len(self.gate.requests) >= at, f"request {at}", ROUND_DEADLINE_S)
-        if victim == "broker":
-            self.broker.restart(kill=True)
-        elif self._worker is not None:
-            self._worker.kill()
+        inputs = []
+        for _ in range(FED_A_ROUND):
+            source, target = self._random.sample(range(ACCOUNTS), 2)
+            amount = self._random.randint(1, 1_000)
+            self.expected[source] -= amount
+            self.expected[target] += amount
+            inputs.append((self.fed % INPUT_PARTITIONS, f"{self.fed}:{source}:{target}:{amount}"))
+            self.fed += 1
+        self._append("in", inputs)
 
     def _step(self, deadline: float) -> None:
         """One transaction, or one failure and what a careful application does about it."""
@@ -182,3 +156,47 @@ class Transfers:
         if self._worker is not None:
             self._worker.kill()
         self._worker = None
+
+
+class Transfers(Loop):
+    """The loop whose client and whose broker are killed. The worker reaches the broker through the gate."""
+
+    def __init__(self, broker: Broker, gate: Gate, seed: int, open_worker: Callable[[], Worker]) -> None:
+        self.broker = broker
+        self.gate = gate
+        super().__init__(gate.address, seed, open_worker)
+
+    def round(self) -> None:
+        """Feeds, lets one blow fall at a random request, and goes on until a transaction commits after it."""
+        self._feed()
+        victim = self._random.choice(["client", "broker"])
+        at = self.gate.mark() + self._random.randint(1, LATEST_STRIKE)
+        self.blows.append(f"{victim}@{at}")
+        deadline = time.monotonic() + ROUND_DEADLINE_S
+        with ThreadPoolExecutor(1) as arm:
+            struck = arm.submit(self._strike, victim, at)
+            while not struck.done():
+                self._step(deadline)
+        struck.result()
+        committed = self._committed
+        while self._committed == committed:
+            if self.left() == 0:
+                self._feed()
+            self._step(deadline)
+
+    def left(self) -> int:
+        with RawConnection(self.broker.port) as connection:
+            return self.fed - sum(connection.committed("transfers").values())
+
+    def _append(self, topic: str, records: Sequence[tuple[int, str]]) -> None:
+        with RawConnection(self.broker.port) as connection:
+            for partition, value in records:
+                produced = connection.produce(produce_request(topic, one_batch([value.encode()]), partition))
+                assert produced.error == NONE
+
+    def _strike(self, victim: str, at: int) -> None:
+        self.gate.wait_for(lambda: len(self.gate.requests) >= at, f"request {at}", ROUND_DEADLINE_S)
+        if victim == "broker":
+            self.broker.restart(kill=True)
+        elif self._worker is not None:
+            self._worker.kill()

@@ -112,6 +112,7 @@ class Worker:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._answers.put(line)
+            if line.endswith("\n"):  # else a kill cut it off
+                self._answers.put(line)
         self._answers.put("")
         self._process.stdout.close()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from compat_tests.harness import Broker, make_broker
+from compat_tests.harness import DEADLINE_S, Broker, make_broker
 
 DESCRIPTORS = 8192  # of this process: it holds the other end of every connection
 
@@ -64,4 +64,4 @@ def open_descriptors(pid: int) -> int:
 
 def connect(port: int) -> socket.socket:
     """A connection to the broker, with a timeout that no test should reach."""
-    return socket.create_connection(("127.0.0.1", port), timeout=30)
+    return socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from compat_tests.harness import Broker, make_broker
+from compat_tests.harness import DEADLINE_S, Broker, make_broker
 from compat_tests.raw import NONE, RawConnection, one_batch, produce_request
 
 KILLS = 20
-LOAD_S = 0.4  # between two kills
+LOAD = 100  # records that are acknowledged between two kills
 STORAGE_ERROR = 56
 TOPIC = "t"
 
@@ -48,6 +48,7 @@ class Writer(threading.Thread):
                         _, self._producer_id, self._epoch = connection.init_producer_id()
                     while not self.stop:
                         self._write_one(connection)
+                time.sleep(0.01)  # the broker is away
         except BaseException as error:
             self.error = error
 
@@ -66,6 +67,19 @@ class Writer(threading.Thread):
             raise
         assert answer.error == NONE, answer
         self.acked.append(answer.base_offset)
+
+
+def write_more(writers: list[Writer]) -> None:
+    """Waits until LOAD more records are acknowledged, some of each writer."""
+    before = [len(writer.acked) for writer in writers]
+    deadline_s = time.monotonic() + DEADLINE_S
+    while True:
+        more = [len(writer.acked) - acked for writer, acked in zip(writers, before, strict=True)]
+        if min(more) > 0 and sum(more) >= LOAD:
+            return
+        assert all(writer.error is None for writer in writers), [writer.error for writer in writers]
+        assert time.monotonic() < deadline_s, more
+        time.sleep(0.01)
 
 
 def read_all(port: int) -> dict[int, bytes]:
@@ -101,13 +115,13 @@ def test_kill_under_load(tmp_path: Path, flush: str, figure: Callable[[str, obje
         for writer in writers:
             writer.start()
         for _ in range(KILLS):
-            time.sleep(LOAD_S)
+            write_more(writers)
             broker.restart(kill=True)
-        time.sleep(LOAD_S)
+        write_more(writers)
         for writer in writers:
             writer.stop = True
         for writer in writers:
-            writer.join(30)
+            writer.join(DEADLINE_S)
             assert writer.error is None
             assert not writer.is_alive()
         found = read_all(broker.port)
@@ -189,7 +203,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
                 assert read_all(broker.port) == acked  # reads go on
                 relieve()
                 assert write() == NONE  # and so do writes
-            deadline_s = time.monotonic() + 15
+            deadline_s = time.monotonic() + DEADLINE_S
             while "storage works again" not in broker.log:
                 assert time.monotonic() < deadline_s, broker.log
                 time.sleep(0.05)

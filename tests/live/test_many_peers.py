@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from compat_tests.harness import JUDGED_BY_KAFKA, Broker
+from compat_tests.harness import DEADLINE_S, JUDGED_BY_KAFKA, Broker
 from compat_tests.raw import API_VERSIONS, METADATA, NONE, RawConnection, one_batch, produce_request, text
 from tests.live.conftest import connect, forget_peak, open_descriptors, status_kib
 
@@ -102,7 +102,10 @@ def test_descriptors_used_up_and_a_file_needed(broker: Broker) -> None:
         limit = open_descriptors(broker.pid) + 60
         resource.prlimit(broker.pid, resource.RLIMIT_NOFILE, (limit, limit))
         crowd = [connect(broker.port) for _ in range(200)]
-        time.sleep(0.5)
+        deadline_s = time.monotonic() + DEADLINE_S
+        while "accept paused" not in broker.log:
+            assert time.monotonic() < deadline_s, "the crowd was let in"
+            time.sleep(0.05)
         early.make_topic("made-in-a-crowd")
         assert early.produce(produce_request("made-in-a-crowd", one_batch([b"z"])))[0] == NONE
         for peer in crowd:

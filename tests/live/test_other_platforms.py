@@ -59,7 +59,7 @@ print("served")
 def run(code: str, *arguments: str) -> str:
     """What a new Python prints that runs `code` at the top of the repository."""
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

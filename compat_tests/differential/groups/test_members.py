@@ -273,7 +273,7 @@ def test_a_full_group(tell_both: Tell) -> None:
 def test_sessions_and_joins_that_end(tell_both: Tell) -> None:
     def telling(story: Story) -> None:
         group = Group(story)
-        member = group.first_member(session_ms=300)
+        member = group.first_member(session_ms=1_500)
         group.until_state("Empty")
         group.describe()
         group.heartbeat(member, 1)
@@ -289,9 +289,9 @@ def test_sessions_and_joins_that_end(tell_both: Tell) -> None:
 def test_who_does_not_join_again_in_time_is_out(tell_both: Tell) -> None:
     def telling(story: Story) -> None:
         group = Group(story)
-        leader = group.first_member(rebalance_ms=300)
-        other = group.new_id(who="two", rebalance_ms=300)
-        group.join(other, who="two", rebalance_ms=300)
+        leader = group.first_member(rebalance_ms=1_500)
+        other = group.new_id(who="two", rebalance_ms=1_500)
+        group.join(other, who="two", rebalance_ms=1_500)
         group.heartbeat(leader, 1)
         group.describe()
 

@@ -1,5 +1,6 @@
 package compat;
 
+import java.util.HashMap;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
@@ -18,7 +19,7 @@ final class Copy {
                 KafkaProducer<String, String> producer = new KafkaProducer<>(Producer.settings(flags))) {
             producer.initTransactions();
             events.emit("ready", "null");
-            Member.subscribe(consumer, flags, new Member.Listener(events));
+            Member.subscribe(consumer, flags, new Member.Listener(events, new HashMap<>()));
             while (!events.stopping()) {
                 ConsumerRecords<String, String> records = Member.poll(consumer, events);
                 if (!records.isEmpty()) {

@@ -3,6 +3,7 @@ package compat;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
@@ -29,12 +30,17 @@ final class Member {
             "cooperative-sticky", "org.apache.kafka.clients.consumer.CooperativeStickyAssignor");
 
     static void run(Driver.Flags flags, Events events) throws InterruptedException {
+        Map<TopicPartition, OffsetAndMetadata> due = new HashMap<>();
         try (KafkaConsumer<String, String> consumer = new KafkaConsumer<>(settings(flags))) {
-            subscribe(consumer, flags, new Listener(events));
+            subscribe(consumer, flags, new Listener(events, due));
             while (!events.stopping()) {
                 ConsumerRecords<String, String> records = poll(consumer, events);
                 if (!records.isEmpty()) {
-                    process(consumer, records, events);
+                    events.emitRecords(told(records));
+                    due.putAll(ends(records));
+                }
+                if (!due.isEmpty()) {
+                    commit(consumer, due, records.isEmpty(), events);
                 }
             }
         }
@@ -101,24 +107,28 @@ final class Member {
         return records.nextOffsets();
     }
 
-    private static void process(
-            KafkaConsumer<String, String> consumer, ConsumerRecords<String, String> records, Events events)
-            throws InterruptedException {
-        events.emitRecords(told(records));
-        Map<TopicPartition, OffsetAndMetadata> ends = ends(records);
+    /** What is refused stays due for as long as its partition is owned; it is told of once. */
+    private static void commit(
+            KafkaConsumer<String, String> consumer,
+            Map<TopicPartition, OffsetAndMetadata> due,
+            boolean again,
+            Events events) {
         try {
-            consumer.commitSync(ends);
+            consumer.commitSync(due);
         } catch (KafkaException refused) {
-            events.emit("commit_failed", Events.text(refused.getClass().getSimpleName()));
+            if (!again) {
+                events.emit("commit_failed", Events.text(refused.getClass().getSimpleName()));
+            }
             return;
         }
         Map<Integer, Long> committed = new TreeMap<>();
-        ends.forEach((partition, offset) -> committed.put(partition.partition(), offset.offset()));
+        due.forEach((partition, offset) -> committed.put(partition.partition(), offset.offset()));
+        due.clear();
         events.emit("committed", Events.offsets(committed));
     }
 
-    /** Tells each change of what is owned. */
-    record Listener(Events events) implements ConsumerRebalanceListener {
+    /** Tells each change of what is owned. due: what is to be committed, not of partitions that others have. */
+    record Listener(Events events, Map<TopicPartition, OffsetAndMetadata> due) implements ConsumerRebalanceListener {
         @Override
         public void onPartitionsAssigned(Collection<TopicPartition> partitions) {
             events.emit("assigned", numbers(partitions));
@@ -126,11 +136,13 @@ final class Member {
 
         @Override
         public void onPartitionsRevoked(Collection<TopicPartition> partitions) {
+            due.keySet().removeAll(partitions);
             events.emit("revoked", numbers(partitions));
         }
 
         @Override
         public void onPartitionsLost(Collection<TopicPartition> partitions) {
+            due.keySet().removeAll(partitions);
             events.emit("lost", numbers(partitions));
         }
 

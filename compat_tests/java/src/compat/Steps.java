@@ -31,7 +31,7 @@ import org.apache.kafka.common.serialization.StringDeserializer;
  * error with [name, may be aborted, not usable any more].
  */
 final class Steps implements AutoCloseable {
-    private static final Duration STEP_TIMEOUT = Duration.ofSeconds(20);
+    private static final Duration STEP_TIMEOUT = Duration.ofSeconds(60);
 
     private final Driver.Flags flags;
     private KafkaProducer<String, String> producer;
