@@ -28,6 +28,7 @@ from ottla.wire.state.cluster_metadata import ConfigRecord
 
 if TYPE_CHECKING:
     from ottla.broker.broker import Broker
+    from ottla.broker.nodes import Node
 
 Resource = tuple[int, str]
 """(type, name)"""
@@ -74,6 +75,8 @@ _PER_LISTENER: Final = frozenset(
         "truststore.type",
     )
 )
+# Kafka can open and close listeners while it runs.
+AT_START: Final = frozenset(("listener.security.protocol.map", "listeners"))
 # Kafka at most doubles or halves a pool of threads at a time.
 _THREADS: Final = (
     "background.threads",
@@ -98,9 +101,16 @@ _PUSH_INTERVAL_MS: Final = (100, 3_600_000)
 
 
 def alter(
-    broker: Broker, wanted: Iterable[tuple[Resource, list[Change]]], *, validate_only: bool, replace: bool = False
+    broker: Broker,
+    node: Node,
+    wanted: Iterable[tuple[Resource, list[Change]]],
+    *,
+    validate_only: bool,
+    replace: bool = False,
 ) -> list[Answer]:
-    """An answer for each resource, in order. `replace`: what is not set is deleted (AlterConfigs)."""
+    """An answer for each resource, in order. `node` is who was asked; it alone may change its own settings. `replace`:
+    what is not set is deleted (AlterConfigs).
+    """
     wanted = list(wanted)
     times = Counter(resource for resource, _ in wanted)
     answers: dict[Resource, Answer] = {}
@@ -111,9 +121,9 @@ def alter(
                 raise _bad_request("Each resource must appear at most once.")
             _check_request(changes)
             if resource[0] == LOGGER_RESOURCE and not replace:
-                _alter_logger(broker, resource[1], changes, validate_only=validate_only)
+                _alter_logger(broker, node, resource[1], changes, validate_only=validate_only)
             else:
-                records += _decide(broker, resource, changes, replace=replace)
+                records += _decide(broker, node, resource, changes, replace=replace)
             answers[resource] = Answer(resource, ErrorCode.NONE, None)
         except KafkaError as failure:
             answers[resource] = Answer(resource, failure.code, failure.message or None)
@@ -137,7 +147,9 @@ def _check_request(changes: list[Change]) -> None:
         raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR)  # as Kafka, which knows no better code either
 
 
-def _decide(broker: Broker, resource: Resource, changes: list[Change], *, replace: bool) -> list[ConfigRecord]:
+def _decide(
+    broker: Broker, node: Node, resource: Resource, changes: list[Change], *, replace: bool
+) -> list[ConfigRecord]:
     """The records that carry out the changes of one resource. Raises KafkaError."""
     kind, name = resource
     check = _CHECKS.get(kind)
@@ -149,7 +161,7 @@ def _decide(broker: Broker, resource: Resource, changes: list[Change], *, replac
     if replace:
         named = {change.name for change in changes}
         changes = changes + [Change(each, Operation.DELETE, None) for each in current if each not in named]
-    after = check(broker, name, current, changes)
+    after = check(broker, node, name, current, changes)
     return [
         ConfigRecord(resource_type=kind, resource_name=name, name=each, value=after.get(each))
         for each in sorted(current.keys() | after.keys())
@@ -190,7 +202,7 @@ def _items(text: str) -> list[str]:
 # ── topics ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _topic(broker: Broker, name: str, current: Mapping[str, str], changes: list[Change]) -> dict[str, str]:
+def _topic(broker: Broker, node: Node, name: str, current: Mapping[str, str], changes: list[Change]) -> dict[str, str]:
     if not name:
         raise _bad_request("Default topic resources are not allowed.")
     fault = name_fault(name)
@@ -205,11 +217,11 @@ def _topic(broker: Broker, name: str, current: Mapping[str, str], changes: list[
 # ── brokers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _broker(broker: Broker, name: str, current: Mapping[str, str], changes: list[Change]) -> dict[str, str]:
+def _broker(broker: Broker, node: Node, name: str, current: Mapping[str, str], changes: list[Change]) -> dict[str, str]:
     if name:
         node_id = _node_id(name)
-        if node_id != broker.node.id:
-            raise _bad_request(f"Unexpected broker id, expected {broker.node.id}, but received {name}")
+        if node_id != node.id:
+            raise _bad_request(f"Unexpected broker id, expected {node.id}, but received {name}")
     after = _after(current, changes, definitions().broker)
     new = {each: text for each, text in after.items() if current.get(each) != text}
     known = {each: definition for each in new if (definition := _setting(each)) is not None}
@@ -228,7 +240,10 @@ def _broker(broker: Broker, name: str, current: Mapping[str, str], changes: list
             "Cannot update these configs at default cluster level, broker id must be specified",
             [each for each in known if known[each].per_broker or each != known[each].name],
         )
-    _check_settings(broker.config, own=bool(name), after=after)
+    _refuse(
+        "Ottla opens its listeners when it starts; set these where it finds them then", [*(AT_START & known.keys())]
+    )
+    _check_settings(broker.configs.settings_of(node), own=bool(name), after=after)
     return after
 
 
@@ -284,10 +299,10 @@ def _node_id(name: str) -> int:
 # ── loggers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _alter_logger(broker: Broker, name: str, changes: list[Change], *, validate_only: bool) -> None:
+def _alter_logger(broker: Broker, node: Node, name: str, changes: list[Change], *, validate_only: bool) -> None:
     """Levels live as long as the process, and take effect at once. Raises KafkaError."""
-    if _node_id(name) != broker.node.id:
-        raise _bad_request(f"Unexpected node id. Expected {broker.node.id}, but received {name}")
+    if _node_id(name) != node.id:
+        raise _bad_request(f"Unexpected node id. Expected {node.id}, but received {name}")
     for logger, operation, level in changes:
         if operation not in (Operation.SET, Operation.DELETE):
             verb = Operation(operation).name
@@ -310,7 +325,7 @@ def _alter_logger(broker: Broker, name: str, changes: list[Change], *, validate_
 # ── groups ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _group(broker: Broker, name: str, current: Mapping[str, str], changes: list[Change]) -> dict[str, str]:
+def _group(broker: Broker, node: Node, name: str, current: Mapping[str, str], changes: list[Change]) -> dict[str, str]:
     if not name:
         raise _bad_request("Default group resources are not allowed.")
     after = _after(current, changes)
@@ -320,7 +335,7 @@ def _group(broker: Broker, name: str, current: Mapping[str, str], changes: list[
             raise _bad_config(f"Unknown group config name: {each}")
         value = _checked(known[each], text)
         if isinstance(value, int):
-            _check_bounds(broker.config, each, value)
+            _check_bounds(broker.configs.settings_of(node), each, value)
         if each == "errors.deadletterqueue.topic.name" and text.startswith("__"):
             raise _bad_config(f"{each}: DLQ topic name must not start with '__'")
     return after
@@ -351,7 +366,9 @@ def _bound(config: BrokerConfig, name: str) -> int | None:
 # ── client metrics ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _client_metrics(broker: Broker, name: str, current: Mapping[str, str], changes: list[Change]) -> dict[str, str]:
+def _client_metrics(
+    broker: Broker, node: Node, name: str, current: Mapping[str, str], changes: list[Change]
+) -> dict[str, str]:
     if not name:
         raise _bad_request("Subscription name can't be empty")
     after = _after(current, changes)
@@ -404,7 +421,7 @@ def _bad_config(message: str) -> KafkaError:
     return KafkaError(ErrorCode.INVALID_CONFIG, message)
 
 
-_CHECKS: Final[dict[int, Callable[[Broker, str, Mapping[str, str], list[Change]], dict[str, str]]]] = {
+_CHECKS: Final[dict[int, Callable[[Broker, Node, str, Mapping[str, str], list[Change]], dict[str, str]]]] = {
     TOPIC_RESOURCE: _topic,
     BROKER_RESOURCE: _broker,
     GROUP_RESOURCE: _group,

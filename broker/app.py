@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Self
@@ -20,11 +20,11 @@ import trio
 from ottla import __version__
 from ottla.broker.broker import Broker
 from ottla.broker.clockwork import drive
-from ottla.broker.cluster import Node
 from ottla.broker.errors import StartupError
 from ottla.broker.features import finalized
 from ottla.broker.logs import Log, ready_line
-from ottla.broker.server import GRACE_S, Server, ServerLimits, bind
+from ottla.broker.nodes import Address, Listener, Node
+from ottla.broker.server import GRACE_S, Door, Server, ServerLimits, bind, bind_nodes
 from ottla.log.clock import Clock, SystemClock
 from ottla.log.filesystem import FileSystem
 from ottla.log.ids import Ids
@@ -33,6 +33,7 @@ from ottla.wire.errors import KafkaError
 
 if TYPE_CHECKING:
     from ottla.broker.config import BrokerConfig
+    from ottla.broker.listeners import NodeSpec
     from ottla.broker.options import ServeOptions
 
 # `localhost` is ::1 first for many clients; where a machine lacks one of the two, the other serves.
@@ -89,20 +90,22 @@ async def serve(options: ServeOptions, *, started_ms: int) -> None:
     # Open before the log is, so that the first Ctrl-C never lands inside an append.
     with StopSignals() as signals:
         _raise_descriptor_limit()
-        sockets = bind(
-            options.listeners, optional=LOOPBACK if {h for h, _ in options.listeners} >= LOOPBACK else frozenset()
-        )
+        nodes = make_nodes(options.nodes)
+        doors = bind_nodes(nodes, optional=LOOPBACK)
+        control: list[socket.socket] = []
         try:
+            if options.control is not None:
+                control = _bind_control(options.control)
             with _data_folder(options) as path:
                 store = _open_store(path, options, clock, ids, log)
                 try:
-                    broker = _build(options, store, clock, ids, log)
-                    await _serve_until_signal(broker, sockets, options, path, signals, started_ms)
+                    broker = Broker(options.settings, store, nodes=nodes, clock=clock, ids=ids, log=log)
+                    await _serve_until_signal(broker, doors, control, options, path, signals, started_ms)
                 finally:
                     store.close()
                     log.info("stopped")
         finally:
-            for sock in sockets:
+            for sock in (*control, *(sock for sock, _ in doors)):
                 sock.close()
 
 
@@ -126,7 +129,7 @@ async def run(
             serving.start_soon(broker.housekeeping.commit)
             serving.start_soon(broker.housekeeping.clean)
             serving.start_soon(broker.housekeeping.delete)
-            serving.start_soon(server.accept_all, broker.gate, connections)
+            serving.start_soon(server.accept_all, broker.gate, broker.connection_quotas, connections)
             server.listen()
             task_status.started()
             await stop.wait()
@@ -139,13 +142,16 @@ async def run(
 
 async def _serve_until_signal(
     broker: Broker,
-    sockets: list[socket.socket],
+    doors: list[Door],
+    control: list[socket.socket],
     options: ServeOptions,
     path: str,
     signals: StopSignals,
     started_ms: int,
 ) -> None:
-    server = Server(sockets, limits=limits_of(options.settings), clock=broker.clock, log=broker.log)
+    broker.failover.doors = server = Server(
+        doors, limits=limits_of(options.settings), clock=broker.clock, log=broker.log
+    )
     if options.port_file is not None:
         with suppress(OSError):  # one that a killed broker left says nothing of this one
             os.unlink(options.port_file)
@@ -162,22 +168,38 @@ async def _serve_until_signal(
     failure: StartupError | None = None
     async with trio.open_nursery() as nursery:
         await nursery.start(run, broker, server, stop)
-        try:
-            _announce(options, path, sockets, broker.clock.mono_ms() - started_ms)
-        except StartupError as error:  # kept for outside: a nursery would wrap it
-            failure = error
-        else:
-            received = await signals.wait()
-            broker.log.info("stopping", signal=received.name, connections=len(server.connections))
+        async with trio.open_nursery() as controlling:
+            if control:
+                from ottla.broker.control.surface import serve as serve_control
+
+                await controlling.start(serve_control, broker, control)
+            try:
+                _announce(options, path, broker, control, broker.clock.mono_ms() - started_ms)
+            except StartupError as error:  # kept for outside: a nursery would wrap it
+                failure = error
+            else:
+                received = await signals.wait()
+                broker.log.info("stopping", signal=received.name, connections=len(server.connections))
+            controlling.cancel_scope.cancel()
         stop.set()
     if failure is not None:
         raise failure
 
 
-def _build(options: ServeOptions, store: Store, clock: Clock, ids: Ids, log: Log) -> Broker:
-    host, port = options.advertise or (None, None)
-    node = Node(options.settings.own_id, host, port, options.settings.broker_rack)
-    return Broker(options.settings, store, node=node, clock=clock, ids=ids, log=log)
+def make_nodes(specs: Iterable[NodeSpec]) -> list[Node]:
+    """The nodes that options ask for, each with its listeners, not bound yet."""
+    nodes = []
+    for spec in specs:
+        node = Node(spec.id, spec.rack, spec.settings())
+        for listener in spec.listeners:
+            node.listen(
+                listener.addresses,
+                name=listener.name,
+                advertised_host=listener.advertised_host,
+                advertised_port=listener.advertised_port,
+            )
+        nodes.append(node)
+    return nodes
 
 
 def limits_of(config: BrokerConfig) -> ServerLimits:
@@ -185,11 +207,16 @@ def limits_of(config: BrokerConfig) -> ServerLimits:
         max_request_bytes=config.socket_request_max_bytes,
         queued_max_request_bytes=config.queued_max_request_bytes,
         idle_ms=config.connections_max_idle_ms,
-        max_connections=config.max_connections,
-        max_connections_per_ip=config.max_connections_per_ip,
         send_buffer_bytes=max(0, config.socket_send_buffer_bytes),
         receive_buffer_bytes=max(0, config.socket_receive_buffer_bytes),
     )
+
+
+def _bind_control(address: Address) -> list[socket.socket]:
+    try:
+        return bind([address])
+    except StartupError as error:  # says what to do by --listen
+        raise StartupError(str(error).replace("--listen", "--control")) from None
 
 
 @contextmanager
@@ -250,30 +277,38 @@ def _create_topics(broker: Broker, options: ServeOptions) -> None:
                 raise StartupError(f"--topic {spec.name}: {error.message or error.code.name}") from None
 
 
-def _announce(options: ServeOptions, path: str, sockets: list[socket.socket], elapsed_ms: int) -> None:
-    """Tell whoever waits: the port file, then the ready line."""
-    host, port = sockets[0].getsockname()[:2]
+def _announce(options: ServeOptions, path: str, broker: Broker, control: list[socket.socket], elapsed_ms: int) -> None:
+    """Tell whoever waits: the port file, a port a node, then the ready line. It names each node's first listener."""
+    first = [next(iter(node.listeners.values())) for node in broker.cluster.nodes.values()]
     if options.port_file is not None:
         partial = f"{options.port_file}.{os.getpid()}"
         try:
             with open(partial, "w") as file:
-                file.write(f"{port}\n")
+                file.writelines(f"{listener.port}\n" for listener in first)
             os.replace(partial, options.port_file)  # whoever sees the file sees it whole
         except OSError as error:
             raise StartupError(
                 f"cannot write --port-file {options.port_file}: {error.strerror}; give a path in a folder you may write"
             ) from None
-    if options.advertise is not None:
-        host, port = options.advertise[0], options.advertise[1] or port
-    elif host in ("0.0.0.0", "::"):
-        host = "localhost"
-    bootstrap = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    line = ready_line(bootstrap, os.path.abspath(path), __version__, elapsed_ms, options.log_format)
+    bootstrap = ",".join(_shown(listener) for listener in first)
+    surface = f"http://{_address(*control[0].getsockname()[:2])}" if control else None
+    line = ready_line(bootstrap, os.path.abspath(path), __version__, elapsed_ms, options.log_format, control=surface)
     try:
         print(line, flush=True)
     except (OSError, ValueError):  # nobody reads stdout: clients may come all the same
         with suppress(OSError, ValueError):  # what is buffered must not fail the exit, either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _shown(listener: Listener) -> str:
+    """What clients of this machine, or of where it is advertised, put into bootstrap.servers."""
+    return _address(listener.advertised_host or listener.addresses[0][0], listener.advertised_port or listener.port)
+
+
+def _address(host: str, port: int) -> str:
+    if host in ("", "0.0.0.0", "::"):
+        host = "localhost"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _raise_descriptor_limit() -> None:

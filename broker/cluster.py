@@ -6,7 +6,7 @@ Decisions (may this topic be created?) live in metadata.py; nothing here appends
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ottla.broker.quotas import ClientQuotas
@@ -24,7 +24,7 @@ from ottla.wire.state.cluster_metadata import (
 )
 
 if TYPE_CHECKING:
-    from ottla.broker.connection import Connection
+    from ottla.broker.nodes import Node
     from ottla.broker.waiting import ByteWaiter
     from ottla.wire.schema import Message
 
@@ -34,37 +34,29 @@ BROKER_RESOURCE = 4
 LOGGER_RESOURCE = 8
 CLIENT_METRICS_RESOURCE = 16
 GROUP_RESOURCE = 32
+NO_LEADER = -1
 NO_LEADER_CHANGE = -2  # in a PartitionChangeRecord
 METADATA_TOPIC = "__cluster_metadata"  # its log is the history itself, no topic of the cluster
 INTERNAL_TOPICS = frozenset(("__consumer_offsets", "__transaction_state", "__share_group_state"))
 
 
-class Node:
-    """A broker of the cluster: an id and where clients reach it; (None, None) is the address each client came to."""
-
-    __slots__ = ("advertised_host", "advertised_port", "id", "rack")
-
-    def __init__(
-        self,
-        node_id: int,
-        advertised_host: str | None = None,
-        advertised_port: int | None = None,
-        rack: str | None = None,
-    ) -> None:
-        self.id = node_id
-        self.advertised_host = advertised_host
-        self.advertised_port = advertised_port
-        self.rack = rack
-
-    def endpoint(self, connection: Connection) -> tuple[str, int]:
-        """(host, port) that a client on `connection` is told."""
-        return self.advertised_host or connection.local_host, self.advertised_port or connection.local_port
-
-
 class Partition:
     """One partition: who leads it, its log, and the requests that wait for it to grow."""
 
-    __slots__ = ("index", "isr", "leader", "leader_epoch", "log", "replicas", "topic", "waiters")
+    __slots__ = (
+        "adding",
+        "elr",
+        "index",
+        "isr",
+        "last_known_elr",
+        "leader",
+        "leader_epoch",
+        "log",
+        "removing",
+        "replicas",
+        "topic",
+        "waiters",
+    )
 
     log: PartitionLog  # attached by Cluster
 
@@ -73,11 +65,20 @@ class Partition:
     ) -> None:
         self.topic = topic
         self.index = index
-        self.leader = leader
+        self.leader = leader  # NO_LEADER if nobody can lead
         self.leader_epoch = leader_epoch
         self.replicas = replicas
         self.isr = isr
+        self.elr: list[int] = []  # who may lead though it fell out of sync, and who last could (KIP-966)
+        self.last_known_elr: list[int] = []
+        self.adding: list[int] = []  # replicas that come and go in the move under way (KIP-455)
+        self.removing: list[int] = []
         self.waiters: set[ByteWaiter] = set()
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether a reassignment is under way."""
+        return bool(self.adding or self.removing)
 
     def grew(self) -> None:
         """To be called after each append."""
@@ -107,7 +108,6 @@ class Cluster:
 
     def __init__(self, nodes: list[Node], store: LogStore) -> None:
         self.nodes = {node.id: node for node in nodes}
-        self.controller_id = nodes[0].id
         self.cluster_id = store.cluster_id
         self.topics: dict[str, Topic] = {}
         self.topics_by_id: dict[bytes, Topic] = {}
@@ -116,6 +116,8 @@ class Cluster:
         self.feature_levels: dict[str, int] = {}  # those that somebody set (features.py)
         self.quotas = ClientQuotas()
         self.next_producer_id = 0  # first id of the first block not handed out yet
+        self.on_leader_change: list[Callable[[Partition], None]] = []  # called by `tell_moves`
+        self._moved: list[Partition] = []
         self._store = store
         # While history is replayed, folders on disk belong to its end: logs are attached only then.
         self._attached = False
@@ -124,6 +126,25 @@ class Cluster:
     def partition(self, topic: str, index: int) -> Partition | None:
         found = self.topics.get(topic)
         return found.partition(index) if found is not None else None
+
+    @property
+    def live_nodes(self) -> list[Node]:
+        """Those that are up, at least one, in the order of their ids."""
+        return [node for node in self.nodes.values() if node.is_up]
+
+    def offline(self, replicas: list[int]) -> list[int]:
+        """Those of `replicas` whose node is down."""
+        return [replica for replica in replicas if replica not in self.nodes or not self.nodes[replica].is_up]
+
+    @property
+    def controller_id(self) -> int:
+        """What clients are told is the controller: as with KRaft a node that is up, which hands on what it is asked."""
+        return self.live_nodes[0].id
+
+    def leader(self, partition: Partition) -> Node | None:
+        """The node that leads the partition, if there is one and it is up."""
+        node = self.nodes.get(partition.leader)
+        return node if node is not None and node.is_up else None
 
     # coordinator.ports.TopicLookup, with `version`
     def names(self) -> Iterable[str]:
@@ -225,6 +246,14 @@ class Cluster:
             topic.partitions[partition.index] = partition
         if self._attached:
             self._attach(partition)
+            self._moved.append(partition)
+
+    def tell_moves(self) -> None:
+        """After the last record of a change: say which partitions have another leader, those that are new included."""
+        moved, self._moved = self._moved, []
+        for partition in moved:
+            for listener in self.on_leader_change:
+                listener(partition)
 
     def _replay_change(self, record: PartitionChangeRecord) -> None:
         """What the record leaves out stays. Who waits on a partition whose leader moved must ask the new one."""
@@ -233,11 +262,22 @@ class Cluster:
             partition.replicas = record.replicas
         if record.isr is not None:
             partition.isr = record.isr
+        if record.eligible_leader_replicas is not None:
+            partition.elr = record.eligible_leader_replicas
+        if record.last_known_elr is not None:
+            partition.last_known_elr = record.last_known_elr
+        if record.adding_replicas is not None:
+            partition.adding = record.adding_replicas
+        if record.removing_replicas is not None:
+            partition.removing = record.removing_replicas
         if record.leader != NO_LEADER_CHANGE:
             partition.leader = record.leader
             partition.leader_epoch += 1
+            if not self._attached:
+                return
             for waiter in tuple(partition.waiters):
                 waiter.wake()
+            self._moved.append(partition)
 
     def _replay_config(self, record: ConfigRecord) -> None:
         resource = (record.resource_type, record.resource_name)

@@ -1,7 +1,7 @@
 """The broker's settings under Kafka's names, typed, and what follows from them for topics.
 
-Each attribute of `BrokerConfig` is a setting that has an effect in Ottla; all others that Kafka knows are accepted and
-said to have none. Not here: where values come from (options.py), what an INT or a LIST is (config_types.py).
+Each attribute of `BrokerConfig` is a setting that something in Ottla reads. Not here: what each does or why it does
+nothing (config_effects.py), where values come from (options.py), what an INT or a LIST is (config_types.py).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _MAX_INT: Final = str(2**31 - 1)
 _MAX_LONG: Final = str(2**63 - 1)
+CODECS: Final = range(5)  # by number: none, gzip, snappy, lz4, zstd
 _UNITS_MS: Final = {".hours": 3_600_000, ".minutes": 60_000}
 
 
@@ -70,6 +71,10 @@ def _int(default: str) -> Setting[int]:
     return Setting("INT", default)
 
 
+def _short(default: str) -> Setting[int]:
+    return Setting("SHORT", default)
+
+
 def _long(default: str) -> Setting[int]:
     return Setting("LONG", default)
 
@@ -92,6 +97,10 @@ def _double(default: str) -> Setting[float]:
 
 def _text(default: str) -> Setting[str]:
     return Setting("STRING", default)
+
+
+def _optional_text() -> Setting[str | None]:
+    return Setting("STRING", None)
 
 
 def _list(default: str) -> Setting[list[str]]:
@@ -123,14 +132,16 @@ class BrokerConfig:
     # the node and its connections
     node_id = _int("-1")
     broker_id = _int("-1")
-    broker_rack: Setting[str | None] = Setting("STRING", None)
+    broker_rack = _optional_text()
     socket_request_max_bytes = _int("104857600")
     socket_send_buffer_bytes = _int("102400")  # -1: the system's
     socket_receive_buffer_bytes = _int("102400")
     queued_max_request_bytes = _long("-1")
     connections_max_idle_ms = _long("600000")  # negative: never
+    max_connection_creation_rate = _int(_MAX_INT)
     max_connections = _int(_MAX_INT)
     max_connections_per_ip = _int(_MAX_INT)
+    max_connections_per_ip_overrides = _text("")
     fetch_max_bytes = _int("57671680")
     max_incremental_fetch_session_cache_slots = _int("1000")
     max_request_partition_size_limit = _int("2000")
@@ -138,6 +149,7 @@ class BrokerConfig:
     quota_window_size_seconds = _int("1")
     controller_quota_window_num = _int("11")
     controller_quota_window_size_seconds = _int("1")
+    telemetry_max_bytes = _int("1048576")
 
     # topics
     auto_create_topics_enable = _bool("true")
@@ -166,14 +178,16 @@ class BrokerConfig:
     group_consumer_min_assignment_interval_ms = _int("0")
     group_consumer_min_heartbeat_interval_ms = _int("5000")
     group_consumer_min_session_timeout_ms = _int("45000")
-    group_consumer_regex_refresh_interval_ms = _int("600000")
     group_consumer_session_timeout_ms = _int("45000")
     offset_metadata_max_bytes = _int("4096")
     offsets_retention_minutes = _int("10080")
     offsets_retention_check_interval_ms = _long("600000")
+    offsets_topic_compression_codec = _int("0")
     offsets_topic_num_partitions = _int("50")
+    offsets_topic_replication_factor = _short("3")
     offsets_topic_segment_bytes = _int("104857600")
     share_coordinator_state_topic_num_partitions = _int("50")
+    share_coordinator_state_topic_replication_factor = _short("3")
     share_coordinator_state_topic_segment_bytes = _int("104857600")
 
     # transactions
@@ -184,6 +198,7 @@ class BrokerConfig:
     transaction_partition_verification_enable = _bool("true")
     transaction_remove_expired_transaction_cleanup_interval_ms = _int("3600000")
     transaction_state_log_num_partitions = _int("50")
+    transaction_state_log_replication_factor = _short("3")
     transaction_state_log_segment_bytes = _int("104857600")
     transactional_id_expiration_ms = _int("604800000")
 
@@ -202,9 +217,11 @@ class BrokerConfig:
     log_cleanup_policy = _list("delete")
     log_flush_interval_messages = _long(_MAX_LONG)
     log_flush_interval_ms = _optional_long()
+    log_flush_offset_checkpoint_interval_ms = _int("60000")
     log_flush_scheduler_interval_ms = _long(_MAX_LONG)
     log_index_interval_bytes = _int("4096")
     log_index_size_max_bytes = _int("10485760")
+    log_initial_task_delay_ms = _long("30000")
     log_local_retention_bytes = _long("-2")
     log_local_retention_ms = _long("-2")
     log_message_timestamp_after_max_ms = _long("3600000")
@@ -226,6 +243,9 @@ class BrokerConfig:
     max_decompressed_message_bytes = _int("2147483639")
     message_max_bytes = _int("1048588")
     min_insync_replicas = _int("1")
+    auto_leader_rebalance_enable = _bool("true")
+    leader_imbalance_check_interval_seconds = _long("300")
+    replica_selector_class: Setting[str | None] = Setting("STRING", None)
     unclean_leader_election_enable = _bool("false")
 
     def __init__(self, explicit: Mapping[str, str] | None = None) -> None:
@@ -285,27 +305,39 @@ class BrokerConfig:
                 return text
         raise AssertionError(f"none of {names} has a default")
 
-    def internal_topic(self, name: str) -> tuple[int, dict[str, str]]:
-        """(number of partitions, configs) of an internal topic. min.insync.replicas stays 1: it must never fail."""
+    def internal_topic(self, name: str) -> tuple[int, int, dict[str, str]]:
+        """(number of partitions, replicas of each, configs) of an internal topic. min.insync.replicas stays 1: it must
+        never fail.
+        """
         if name == "__consumer_offsets":
-            return self.offsets_topic_num_partitions, {
-                "cleanup.policy": "compact",
-                "compression.type": "producer",
-                "segment.bytes": _segment_bytes(self.offsets_topic_segment_bytes),
-            }
+            return (
+                self.offsets_topic_num_partitions,
+                self.offsets_topic_replication_factor,
+                {
+                    "cleanup.policy": "compact",
+                    "compression.type": "producer",
+                    "segment.bytes": _segment_bytes(self.offsets_topic_segment_bytes),
+                },
+            )
         if name == "__transaction_state":
-            return self.transaction_state_log_num_partitions, {
-                "cleanup.policy": "compact",
-                "compression.type": "uncompressed",
-                "segment.bytes": _segment_bytes(self.transaction_state_log_segment_bytes),
-                "unclean.leader.election.enable": "false",
-            }
+            return (
+                self.transaction_state_log_num_partitions,
+                self.transaction_state_log_replication_factor,
+                {
+                    "cleanup.policy": "compact",
+                    "compression.type": "uncompressed",
+                    "segment.bytes": _segment_bytes(self.transaction_state_log_segment_bytes),
+                    "unclean.leader.election.enable": "false",
+                },
+            )
         if name == "__share_group_state":
-            return self.share_coordinator_state_topic_num_partitions, {
+            configs = {
                 "cleanup.policy": "delete",
                 "retention.ms": "-1",
                 "segment.bytes": _segment_bytes(self.share_coordinator_state_topic_segment_bytes),
             }
+            factor = self.share_coordinator_state_topic_replication_factor
+            return self.share_coordinator_state_topic_num_partitions, factor, configs
         raise ValueError(f"{name} is no internal topic")
 
     def group_config(self) -> GroupConfig:
@@ -327,7 +359,6 @@ class BrokerConfig:
             group_consumer_max_size=self.group_consumer_max_size,
             group_consumer_assignors=tuple(self.group_consumer_assignors),
             group_consumer_migration_policy=self.group_consumer_migration_policy.lower(),
-            group_consumer_regex_refresh_interval_ms=self.group_consumer_regex_refresh_interval_ms,
             group_coordinator_rebalance_protocols=frozenset(self.group_coordinator_rebalance_protocols),
             offset_metadata_max_bytes=self.offset_metadata_max_bytes,
             offsets_retention_minutes=self.offsets_retention_minutes,
@@ -426,8 +457,6 @@ TOPIC_SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
 SETTINGS: Final[dict[str, Setting[Value | None]]] = {
     setting.name: setting for setting in vars(BrokerConfig).values() if isinstance(setting, Setting)
 }
-EFFECTS: Final = frozenset(SETTINGS)
-"""The settings that change something in Ottla; the others that Kafka knows are accepted without effect."""
 
 
 def in_ms(name: str, value: Value) -> Value:
@@ -493,6 +522,11 @@ def check_together(config: BrokerConfig) -> None:
     unknown = [name for name in config.group_consumer_assignors if name not in ("uniform", "range")]
     if unknown or not config.group_consumer_assignors:
         raise BadValueError(f"group.consumer.assignors={','.join(unknown)}: give uniform, range or both")
+    if config.offsets_topic_compression_codec not in CODECS:
+        raise BadValueError(
+            f"offsets.topic.compression.codec={config.offsets_topic_compression_codec}: give 0 for none, 1 for gzip,"
+            " 2 for snappy, 3 for lz4 or 4 for zstd"
+        )
     if config.group_min_session_timeout_ms > config.group_max_session_timeout_ms:
         raise BadValueError(
             f"group.min.session.timeout.ms={config.group_min_session_timeout_ms} must not be larger than"

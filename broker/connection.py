@@ -19,6 +19,7 @@ from ottla.log.door import FileSlice, Pending
 from ottla.wire.errors import ProtocolError
 
 if TYPE_CHECKING:
+    from ottla.broker.nodes import Listener
     from ottla.broker.server import Server
 
 FRAME_TIMEOUT_MS = 30_000  # for a frame to come in whole, and 1 ms more for each
@@ -28,6 +29,8 @@ BURST_BYTES = 1 << 20
 FIRST_PARTIAL_BYTES = 1 << 16  # memory follows the bytes that came, not the size announced
 SENDFILE_FROM_BYTES = 8192  # below this a pread into the reply is cheaper than a system call of its own
 READ_CHUNK_BYTES = 1 << 18  # where there is no sendfile
+
+UNKNOWN_SOFTWARE = ("unknown", "unknown")  # of clients that did not say, as in Kafka
 
 _MSG_MORE: int = getattr(socket, "MSG_MORE", 0)
 _sendfile = getattr(os, "sendfile", None)
@@ -40,7 +43,7 @@ def plain_host(address: tuple[Any, ...]) -> str:
 
 class Connection:
     """A connected client. `host` and `port` are the peer's, `local_host` and `local_port` the address it reached us
-    at.
+    at, `listener` and `node` what it reached there.
     """
 
     __slots__ = (
@@ -56,18 +59,23 @@ class Connection:
         "active_ms",
         "close_on_idle",
         "host",
+        "listener",
         "local_host",
         "local_port",
         "muted_until_ms",
+        "node",
         "parked",
         "port",
+        "software",
         "use_sendfile",
     )
 
-    def __init__(self, server: Server, gate: Gate, sock: socket.socket, active_ms: int) -> None:
+    def __init__(self, server: Server, gate: Gate, sock: socket.socket, listener: Listener, active_ms: int) -> None:
         self._server = server
         self._gate = gate
         self._sock = sock
+        self.listener = listener
+        self.node = listener.node
         self._partial: bytearray | None = None  # the frame under way, its 4 size bytes included
         self._filled = 0
         self._total = 0  # bytes of the whole frame, 0 while the size itself is not complete
@@ -78,12 +86,18 @@ class Connection:
         self.parked = False
         self.muted_until_ms = 0  # by a quota (KIP-219): monotonic; 0 is not at all
         self.close_on_idle = False
+        self.software = UNKNOWN_SOFTWARE  # name and version of the client's (KIP-511)
         self.use_sendfile = server.use_sendfile and _sendfile is not None
         peer, local = sock.getpeername(), sock.getsockname()
         self.host = plain_host(peer)
         self.port: int = peer[1]
         self.local_host = plain_host(local)
         self.local_port: int = local[1]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended."""
+        return self._sock.fileno() >= 0
 
     async def run(self) -> None:
         """Serve until the peer leaves, breaks the protocol or the server stops. Lets nothing out but cancellation."""

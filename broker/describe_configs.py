@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ottla.broker.config_effects import BROKER, CLIENT_METRICS, GROUP, TOPIC, documentation
 from ottla.broker.config_types import TYPE_CODES, UNKNOWN_KIND, UNKNOWN_TYPE, Definition, definitions, to_text
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def describe_topic(overrides: Mapping[str, str], config: BrokerConfig, *, create
         else:
             value = _canonical(definition, defaults.get(name, definition.default))
             source = _source(full_chain if created else chain)
-        entries.append(_entry(definition, value, source, chain, read_only=False))
+        entries.append(_entry(TOPIC, definition, value, source, chain, read_only=False))
     return entries
 
 
@@ -83,7 +84,7 @@ def describe_broker(config: BrokerConfig) -> list[ConfigEntry]:
         text = config.text_of(name)
         value = _canonical(definition, definition.default if text is None else text)
         read_only = name not in definitions().broker or not definition.dynamic
-        entries.append(_entry(definition, value, _source(chain), chain, read_only=read_only, name=name))
+        entries.append(_entry(BROKER, definition, value, _source(chain), chain, read_only=read_only, name=name))
     return sorted(entries, key=lambda entry: entry.name)
 
 
@@ -95,7 +96,7 @@ def describe_broker_defaults(config: BrokerConfig) -> list[ConfigEntry]:
         value = None if definition.sensitive else text
         source = DYNAMIC_DEFAULT_BROKER_CONFIG
         chain = [Synonym(name, value, source)]
-        entries.append(_entry(definition, value, source, chain, read_only=not definition.dynamic, name=name))
+        entries.append(_entry(BROKER, definition, value, source, chain, read_only=not definition.dynamic, name=name))
     return entries
 
 
@@ -114,7 +115,7 @@ def describe_group(overrides: Mapping[str, str], config: BrokerConfig) -> list[C
         if name in overrides:
             text, source = overrides[name], GROUP_CONFIG
             chain.insert(0, Synonym(name, text, source))
-        entries.append(_entry(definition, _canonical(definition, text), source, chain, read_only=False))
+        entries.append(_entry(GROUP, definition, _canonical(definition, text), source, chain, read_only=False))
     return entries
 
 
@@ -133,7 +134,7 @@ def describe_client_metrics(overrides: Mapping[str, str]) -> list[ConfigEntry]:
         if definition.name in overrides:
             text, source = overrides[definition.name], CLIENT_METRICS_CONFIG
             chain = [Synonym(definition.name, text, source)]
-        entries.append(_entry(definition, _canonical(definition, text), source, chain, read_only=False))
+        entries.append(_entry(CLIENT_METRICS, definition, _canonical(definition, text), source, chain, read_only=False))
     return entries
 
 
@@ -207,6 +208,7 @@ def _canonical(definition: Definition, text: str | None) -> str | None:
 
 
 def _entry(
+    kind: str,
     definition: Definition,
     value: str | None,
     source: int,
@@ -223,5 +225,5 @@ def _entry(
         definition.sensitive,
         chain,
         TYPE_CODES.get(definition.kind, UNKNOWN_TYPE),
-        definition.doc,
+        documentation(kind, definition),
     )

@@ -20,6 +20,7 @@ from ottla.wire.schema import Message
 if TYPE_CHECKING:
     from ottla.broker.broker import Broker
     from ottla.broker.connection import Connection
+    from ottla.broker.nodes import Node
 
 _UNKNOWN = ErrorCode.UNKNOWN_SERVER_ERROR
 
@@ -51,6 +52,11 @@ class Context:
         self.size = size  # bytes of the frame
         self.throttle_ms = 0  # how long a quota mutes the connection after this request
         self.request: Any = None
+
+    @property
+    def node(self) -> Node:
+        """The node that was asked."""
+        return self.connection.node
 
     @property
     def client_host(self) -> str:

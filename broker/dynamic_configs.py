@@ -10,17 +10,19 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from ottla.broker.cluster import BROKER_RESOURCE, GROUP_RESOURCE
+from ottla.broker.config import BrokerConfig
 
 if TYPE_CHECKING:
     from ottla.broker.cluster import Cluster
-    from ottla.broker.config import BrokerConfig
     from ottla.broker.logs import Log
     from ottla.broker.metadata import Metadata
+    from ottla.broker.nodes import Node
     from ottla.coordinator.group.config import ConsumerSettings, GroupConfig
     from ottla.log.store import Store
     from ottla.wire.state.cluster_metadata import ConfigRecord
 
 ROOT_LOGGER: Final = "root"
+_UNCLEAN: Final = "unclean.leader.election.enable"
 # Kafka's levels, and what Ottla's log makes of them.
 LOG_LEVELS: Final = {
     "DEBUG": "debug",
@@ -34,14 +36,20 @@ _KAFKA_LEVELS: Final = {"debug": "DEBUG", "info": "INFO", "warning": "WARN", "er
 
 
 class DynamicConfigs:
-    """Of one broker. `loggers`: name -> level; `on_change`: whom to tell when the broker's settings are others."""
+    """Of all nodes. `loggers`: name -> level; `on_change`: whom to tell when settings are others.
+
+    What nodes share, such as the log, goes by the settings of the first one.
+    """
 
     def __init__(
-        self, node_id: int, cluster: Cluster, config: BrokerConfig, store: Store, metadata: Metadata, log: Log
+        self, nodes: list[Node], cluster: Cluster, config: BrokerConfig, store: Store, metadata: Metadata, log: Log
     ) -> None:
         self.loggers = {ROOT_LOGGER: _KAFKA_LEVELS[log.level]}
         self.on_change: list[Callable[[], object]] = []
-        self._node_id = node_id
+        first, *others = nodes
+        self._of_nodes = {first.id: config} | {
+            node.id: BrokerConfig({**config.explicit, **node.settings}) for node in others
+        }
         self._cluster = cluster
         self._config = config
         self._store = store
@@ -60,6 +68,8 @@ class DynamicConfigs:
             self._metadata.write_configs(records)
             if any(record.resource_type == BROKER_RESOURCE for record in records):
                 self._refresh()
+            elif any(record.name == _UNCLEAN for record in records):  # who leads may follow from a topic's config too
+                self._tell()
 
     def set_level(self, level: str) -> None:
         """Put the root logger at one of LOG_LEVELS."""
@@ -78,16 +88,22 @@ class DynamicConfigs:
         own = self._cluster.configs.get((GROUP_RESOURCE, group_id))
         return self.group_config.consumer_settings(_numbers(own) if own else {})
 
+    def settings_of(self, node: Node) -> BrokerConfig:
+        """The settings of a node, as they are now: one object for as long as it lives."""
+        return self._of_nodes[node.id]
+
     def _refresh(self) -> None:
-        """The broker's settings changed: everything that was made of them is made anew."""
+        """Settings changed: everything that was made of them is made anew."""
         configs = self._cluster.configs
-        self._config.set_dynamic(
-            configs.get((BROKER_RESOURCE, str(self._node_id)), {}), configs.get((BROKER_RESOURCE, ""), {})
-        )
+        for node_id, config in self._of_nodes.items():
+            config.set_dynamic(configs.get((BROKER_RESOURCE, str(node_id)), {}), configs.get((BROKER_RESOURCE, ""), {}))
         self._store.set_defaults(self._config.log_defaults())
         self._metadata.settings_changed()
         if self._group_config is not None:
             self._group_config.update(self._config.group_config())
+        self._tell()
+
+    def _tell(self) -> None:
         for tell in self.on_change:
             tell()
 

@@ -84,6 +84,10 @@ class FetchSessions:
         self._ids = ids
         self._sessions: dict[int, FetchSession] = {}  # least recently used first
 
+    def clear(self) -> None:
+        """The node went down: nobody's session is known any more."""
+        self._sessions.clear()
+
     def resolve(self, request: FetchRequest, version: int) -> tuple[FetchSession | None, dict[Key, FetchTarget], bool]:
         """(the session, its partitions, whether the answer is incremental).
 

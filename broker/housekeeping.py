@@ -23,12 +23,10 @@ if TYPE_CHECKING:
     from ottla.log.partition import Partition
     from ottla.log.store import Store
 
-FIRST_RETENTION_MS = 30_000  # log.initial.task.delay.ms
 DELETION_MS = 5_000
 FLUSH_MS = 1_000
 HEALTH_MS = 1_000
 SYNC_THREADS = 4
-CHECKPOINT_MS = 60_000  # log.flush.offset.checkpoint.interval.ms
 SMALL_BYTES = 64 * 1024  # compacted in a thread: a process would take longer to start
 SWEEP_MS = 5_000  # a connection is closed at most that late
 _COMPACTION = "compaction"
@@ -64,16 +62,21 @@ class Housekeeping:
 
     def start(self) -> None:
         """Begin the jobs of the store."""
+        config = self._config
         self._repeat(
-            "retention", self._store.apply_retention, self._config.log_retention_check_interval_ms, FIRST_RETENTION_MS
+            "retention",
+            self._store.apply_retention,
+            config.log_retention_check_interval_ms,
+            config.log_initial_task_delay_ms,
         )
         self._repeat("file deletion", self._look_for_deletions, DELETION_MS, DELETION_MS)
-        self._repeat("checkpoints", self._checkpoint, CHECKPOINT_MS, CHECKPOINT_MS)
+        checkpoint_ms = max(1, config.log_flush_offset_checkpoint_interval_ms)
+        self._repeat("checkpoints", self._checkpoint, checkpoint_ms, checkpoint_ms)
         self._repeat("flush", self._look_for_flushes, FLUSH_MS, FLUSH_MS)
         self._repeat("storage health", self._store.watch_health, HEALTH_MS, HEALTH_MS)
-        if self._config.log_cleaner_enable:
+        if config.log_cleaner_enable:
             self._repeat_compaction()
-        expiry_ms = self._config.producer_id_expiration_check_interval_ms
+        expiry_ms = config.producer_id_expiration_check_interval_ms
         self._repeat("producer id expiry", self._store.expire_producers, expiry_ms, expiry_ms)
 
     def settings_changed(self) -> None:

@@ -78,15 +78,25 @@ class Log:
         return f"{self._last_second_text}.{ms:03}Z"
 
 
-def ready_line(bootstrap: str, data_dir: str, version: str, elapsed_ms: int, format: str = "text") -> str:  # noqa: A002
-    """The one line on stdout that says that clients may come. `bootstrap` is what they put into bootstrap.servers."""
+def ready_line(
+    bootstrap: str,
+    data_dir: str,
+    version: str,
+    elapsed_ms: int,
+    format: str = "text",  # noqa: A002
+    *,
+    control: str | None = None,
+) -> str:
+    """The one line on stdout that says that clients may come. `bootstrap` is what they put into bootstrap.servers,
+    `control` the URL of the control surface if there is one.
+    """
     if format == "json":
         import json
 
-        return json.dumps(
-            {"event": "ready", "bootstrap": bootstrap, "data": data_dir, "version": version, "start_ms": elapsed_ms}
-        )
-    return f"Ottla {version} ready: bootstrap={bootstrap} data={quoted(data_dir)} start_ms={elapsed_ms}"
+        facts = {"event": "ready", "bootstrap": bootstrap, "data": data_dir, "version": version, "start_ms": elapsed_ms}
+        return json.dumps(facts | ({} if control is None else {"control": control}))
+    surface = "" if control is None else f" control={control}"
+    return f"Ottla {version} ready: bootstrap={bootstrap} data={quoted(data_dir)} start_ms={elapsed_ms}{surface}"
 
 
 def one_line(text: str) -> str:

@@ -32,8 +32,8 @@ def write_marker(
 
     Raises KafkaError UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER, and as `PartitionLog.append_marker`.
     """
-    partition = broker.leader_of(topic, index)
-    groups = broker.groups if topic == OFFSETS_TOPIC else None  # made before the marker is there: replayed once
+    partition, node = broker.led(topic, index)
+    groups = node.groups if topic == OFFSETS_TOPIC else None  # made before the marker is there: replayed once
     outcome = partition.log.append_marker(
         producer_id,
         producer_epoch,

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from ottla.broker.cluster import INTERNAL_TOPICS, METADATA_TOPIC, TOPIC_RESOURCE, Cluster, Topic
 from ottla.broker.config import BrokerConfig
 from ottla.broker.names import name_fault
-from ottla.broker.placement import check_replicas
+from ottla.broker.placement import check_replicas, spread
 from ottla.broker.reading import read_batches
 from ottla.log.clock import Clock
 from ottla.log.config import LogConfig
@@ -76,6 +76,11 @@ class Metadata:
         )
         self._log_defaults = LogConfig.from_broker(config.log_defaults())
         self._producer_ids = range(0)
+        self._placed = 0  # partitions, so that topics of one partition are not all led by one node
+        self._metric_names: tuple[int, dict[str, str]] = (
+            -1,
+            {},
+        )  # at which version of the cluster; metric name -> topic
 
     @property
     def end_offset(self) -> int:
@@ -97,7 +102,8 @@ class Metadata:
         return self._log.log_end_offset
 
     def _commit(self, records: list[Message]) -> None:
-        """Append `records` as one batch, then replay them. Raises KafkaError with the state as it was.
+        """Append `records` as one batch, then replay them. Raises KafkaError with the state as it was; or with all
+        records replayed, if the folders of what they delete could not be moved away.
 
         The append flushes before it returns, in the loop: a change is durable before it is believed, and the next
         decision sees it, so that nothing waits between deciding and doing. Changes are rare.
@@ -107,8 +113,15 @@ class Metadata:
             Record(offset, now_ms, None, encode_metadata_record(record), ()) for offset, record in enumerate(records)
         )
         self._log.append(batch, leader_epoch=0, from_client=False, expected_offset=self._log.log_end_offset)  # durable
+        failure: KafkaError | None = None
         for record in records:
-            self._cluster.replay(record)
+            try:
+                self._cluster.replay(record)
+            except KafkaError as error:  # it is decided: whoever stands behind it must hear of it too
+                failure = failure or error
+        self._cluster.tell_moves()
+        if failure is not None:
+            raise failure
 
     # ── topics ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -129,11 +142,10 @@ class Metadata:
             raise KafkaError(ErrorCode.TOPIC_AUTHORIZATION_FAILED, f"{name} is the broker's own log, no topic")
         if name in cluster.topics:
             raise KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, f"topic {name!r} already exists")
-        folded = name.replace(".", "_")
-        if folded != name or "_" in name:  # only these can collide in a metric name, which Kafka forbids
-            for other in cluster.topics:
-                if other.replace(".", "_") == folded:
-                    raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"topic {name!r} collides with {other!r}")
+        if "." in name or "_" in name:  # only these can collide in a metric name, which Kafka forbids
+            other = self._by_metric_name().get(_metric_name(name))
+            if other is not None:
+                raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"topic {name!r} collides with {other!r}")
         wanted = self.checked_overrides(overrides or {})
         if assignments:
             return NewTopic(
@@ -160,10 +172,17 @@ class Metadata:
         count = partitions if partitions > 0 else self._config.num_partitions
         return NewTopic(name, self._ids.uuid(), self._spread(range(count), factor), wanted)
 
+    def _by_metric_name(self) -> dict[str, str]:
+        """Made anew when topics changed, so once for all topics of a request."""
+        version, names = self._metric_names
+        if version != self._cluster.version:
+            names = {_metric_name(name): name for name in self._cluster.topics}
+            self._metric_names = self._cluster.version, names
+        return names
+
     def _spread(self, partitions: range, factor: int) -> list[list[int]]:
-        """The replicas of each partition, the leader first; leaders take turns."""
-        nodes = sorted(self._cluster.nodes)
-        return [[nodes[(p + r) % len(nodes)] for r in range(factor)] for p in partitions]
+        first, self._placed = self._placed, self._placed + len(partitions)
+        return spread(list(self._cluster.nodes.values()), partitions, factor, first)
 
     def _checked_assignments(
         self, assignments: list[tuple[int, list[int]]], partitions: int, replication_factor: int
@@ -187,6 +206,10 @@ class Metadata:
     def _check_replicas(self, index: int, replicas: list[int], factor: int) -> None:
         """Raises KafkaError INVALID_REPLICA_ASSIGNMENT."""
         check_replicas(index, replicas, self._cluster.nodes)
+        if not any(self._cluster.nodes[replica].is_up for replica in replicas):
+            raise KafkaError(
+                ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"partition {index}: all brokers of the assignment are down"
+            )
         if len(replicas) != factor:
             raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, "partitions differ in their number of replicas")
 
@@ -213,20 +236,53 @@ class Metadata:
             self._check_replicas(index, replicas, factor)
         return assignments
 
-    def add_partitions(self, topic: Topic, spread: list[list[int]]) -> None:
-        """Add what was planned. Raises KafkaError KAFKA_STORAGE_ERROR."""
-        self._commit(_partition_records(topic.id, len(topic.partitions), spread))
+    def _partition_records(self, topic_id: bytes, first: int, placed: list[list[int]]) -> list[Message]:
+        """New partitions from index `first` on; every replica that is up is in sync, the first of them leads."""
+        live = {node.id for node in self._cluster.live_nodes}
+        records: list[Message] = []
+        for index, replicas in enumerate(placed, first):
+            isr = [replica for replica in replicas if replica in live]
+            records.append(
+                PartitionRecord(
+                    partition_id=index,
+                    topic_id=topic_id,
+                    replicas=replicas,
+                    isr=isr,
+                    leader=isr[0],
+                    leader_epoch=0,
+                    partition_epoch=0,
+                )
+            )
+        return records
+
+    def add_partitions(self, growth: list[tuple[Topic, list[list[int]]]]) -> None:
+        """Add all that was planned, (topic, replicas of each new partition), or nothing. Raises KafkaError
+        KAFKA_STORAGE_ERROR."""
+        records = [
+            record
+            for topic, placed in growth
+            for record in self._partition_records(topic.id, len(topic.partitions), placed)
+        ]
+        if records:
+            self._commit(records)
 
     def create_topic(self, plan: NewTopic) -> Topic:
         """Create what was planned. Raises KafkaError KAFKA_STORAGE_ERROR."""
-        records: list[Message] = [TopicRecord(name=plan.name, topic_id=plan.id)]
-        records += [
-            ConfigRecord(resource_type=TOPIC_RESOURCE, resource_name=plan.name, name=key, value=value)
-            for key, value in plan.overrides.items()
-        ]
-        records += _partition_records(plan.id, 0, plan.assignments)
-        self._commit(records)
+        self.create_topics([plan])
         return self._cluster.topics[plan.name]
+
+    def create_topics(self, plans: list[NewTopic]) -> None:
+        """Create all that was planned, or nothing. Raises KafkaError KAFKA_STORAGE_ERROR."""
+        records: list[Message] = []
+        for plan in plans:
+            records.append(TopicRecord(name=plan.name, topic_id=plan.id))
+            records += [
+                ConfigRecord(resource_type=TOPIC_RESOURCE, resource_name=plan.name, name=key, value=value)
+                for key, value in plan.overrides.items()
+            ]
+            records += self._partition_records(plan.id, 0, plan.assignments)
+        if records:
+            self._commit(records)
 
     def change_partitions(self, changes: list[PartitionChangeRecord]) -> None:
         """Carry out what broker/placement.py decided, all of it or nothing. Raises KafkaError KAFKA_STORAGE_ERROR."""
@@ -243,13 +299,17 @@ class Metadata:
         """The internal topic `name`, created now if it is not there (its settings: protocol semantics, offsets)."""
         topic = self._cluster.topics.get(name)
         if topic is None:
-            partitions, overrides = self._config.internal_topic(name)
-            topic = self.create_topic(self.plan_topic(name, partitions, -1, None, overrides))
+            partitions, factor, overrides = self._config.internal_topic(name)
+            factor = min(factor, len(self._cluster.nodes))  # it must never fail
+            topic = self.create_topic(self.plan_topic(name, partitions, factor, None, overrides))
         return topic
 
-    def delete_topic(self, topic: Topic) -> None:
-        """Remove a topic and its records. Raises KafkaError KAFKA_STORAGE_ERROR."""
-        self._commit([RemoveTopicRecord(topic_id=topic.id)])
+    def delete_topics(self, topics: list[Topic]) -> None:
+        """Remove topics and their records, all of them or none. Raises KafkaError KAFKA_STORAGE_ERROR: they are still
+        there; or they are gone and folders of theirs are left, which go at the next start.
+        """
+        if topics:
+            self._commit([RemoveTopicRecord(topic_id=topic.id) for topic in topics])
 
     # ── configs ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -302,17 +362,5 @@ class Metadata:
         return given
 
 
-def _partition_records(topic_id: bytes, first: int, spread: list[list[int]]) -> list[Message]:
-    """New partitions from index `first` on, all replicas in sync."""
-    return [
-        PartitionRecord(
-            partition_id=index,
-            topic_id=topic_id,
-            replicas=replicas,
-            isr=replicas,
-            leader=replicas[0],
-            leader_epoch=0,
-            partition_epoch=0,
-        )
-        for index, replicas in enumerate(spread, first)
-    ]
+def _metric_name(topic: str) -> str:
+    return topic.replace(".", "_")

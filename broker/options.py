@@ -7,32 +7,43 @@ no data folder; argparse is cli.py's.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
 from typing import Final, Protocol
 
 from ottla.broker.config import (
-    EFFECTS,
     BrokerConfig,
     UnknownSettingError,
     check_setting,
     check_together,
     setting_definition,
 )
+from ottla.broker.config_effects import without_effect
 from ottla.broker.config_types import BadValueError
+from ottla.broker.errors import UsageError as UsageError
+from ottla.broker.listeners import (
+    NodeSpec,
+    advertise,
+    configured_listeners,
+    default_listeners,
+    flag_listeners,
+    node_specs,
+    split_address,
+)
 from ottla.broker.logs import Log
 from ottla.broker.names import MAX_PARTITIONS_PER_REQUEST, name_fault
+from ottla.broker.nodes import Address
 from ottla.log.config import LogConfig
 from ottla.wire.errors import KafkaError
 
-DEFAULT_PORT: Final = 9092
-DEFAULT_HOSTS: Final = ("127.0.0.1", "::1")  # `localhost` is ::1 first for many clients
 DEFAULT_DATA_DIR: Final = "./ottla-data"
-Address = tuple[str, int]
-
-
-class UsageError(Exception):
-    """The command line or the config file is wrong: one sentence that names the cause and the fix (exit code 2)."""
+LOOPBACK: Final = "127.0.0.1"
+REPLICATION_FACTOR: Final = 3  # of topics that ask for none, where there are as many nodes
+FACTORS: Final = (
+    "default.replication.factor",
+    "offsets.topic.replication.factor",
+    "share.coordinator.state.topic.replication.factor",
+    "transaction.state.log.replication.factor",
+)
 
 
 class TopicSpec:
@@ -50,13 +61,13 @@ class ServeOptions:
     """All that a broker needs to know to start. Every text in it is checked."""
 
     __slots__ = (
-        "advertise",
+        "control",
         "data_dir",
         "ephemeral",
         "features",
-        "listeners",
         "log_format",
         "log_level",
+        "nodes",
         "port_file",
         "settings",
         "topics",
@@ -65,8 +76,8 @@ class ServeOptions:
     def __init__(
         self,
         *,
-        listeners: list[Address],
-        advertise: tuple[str, int | None] | None = None,
+        nodes: list[NodeSpec] | None = None,
+        control: Address | None = None,
         topics: list[TopicSpec] | None = None,
         features: dict[str, int] | None = None,
         data_dir: str = DEFAULT_DATA_DIR,
@@ -76,10 +87,8 @@ class ServeOptions:
         log_format: str = "text",
         log_level: str = "info",
     ) -> None:
-        self.listeners = listeners  # host "": every interface; port 0: a free one
-        self.advertise = (
-            advertise  # what clients are told: (host, None: the port they came to); None: where they came to
-        )
+        self.nodes = nodes or [NodeSpec(1, None, default_listeners())]
+        self.control = control  # where the control surface listens; None: nowhere
         self.topics = topics or []
         self.features = features or {}  # name -> level that it must have
         self.data_dir = data_dir  # not to be touched if `ephemeral`
@@ -94,7 +103,10 @@ class Flags(Protocol):
     """The parsed command line of `ottla serve`, each value as it was typed."""
 
     listen: list[str] | None
-    advertise: str | None
+    advertise: list[str] | None
+    nodes: str | None
+    racks: str | None
+    control: str | None
     topic: list[str] | None
     feature: list[str] | None
     data: str | None
@@ -115,24 +127,17 @@ def serve_options(flags: Flags, log: Log) -> ServeOptions:
     if flags.port_file == "":
         raise UsageError("--port-file is empty; give the path of a file to write")
     settings = _settings(flags, log)
-    if flags.listen:
-        listeners = [_listen_address(text) for text in flags.listen]
-        advertise = None  # the file's advertised.listeners belong to the file's listeners
-    else:
-        listeners, advertise = configured_listeners(settings)
-    if len(set(listeners)) != len(listeners):
-        raise UsageError("the same address is given twice to listen on; leave one out")
-    listeners = listeners or [(host, DEFAULT_PORT) for host in DEFAULT_HOSTS]
-    if flags.advertise is not None:
-        advertise = _advertise_address(flags.advertise)
+    listeners = flag_listeners(flags.listen, settings) if flags.listen else configured_listeners(settings)
+    advertise(listeners, flags.advertise or ())  # the file's advertised.listeners belong to the file's listeners
+    nodes = node_specs(listeners, flags.nodes, flags.racks, first_id=settings.own_id, rack=settings.broker_rack)
     return ServeOptions(
-        listeners=listeners,
-        advertise=advertise,
+        nodes=nodes,
+        control=control_address(flags.control) if flags.control is not None else None,
         topics=_topics(flags.topic or (), settings),
         features=_features(flags.feature) if flags.feature else None,
         data_dir=DEFAULT_DATA_DIR if flags.ephemeral else flags.data or _configured_data_dir(settings),
         ephemeral=flags.ephemeral,
-        settings=_with_flags(settings, flags, listeners, advertise),
+        settings=_with_flags(settings, flags, nodes),
         port_file=flags.port_file,
         log_format=flags.log_format,
         log_level=flags.log_level,
@@ -161,9 +166,9 @@ def _settings(flags: Flags, log: Log) -> BrokerConfig:
         explicit[name] = value
     if not explicit:
         return BrokerConfig()
-    without_effect = sorted(explicit.keys() - EFFECTS)
-    if without_effect:
-        log.info("settings without effect in Ottla", keys=without_effect)
+    idle = without_effect(explicit)
+    if idle:
+        log.info("settings without effect in Ottla", keys=idle)
     settings = BrokerConfig(explicit)
     try:
         check_together(settings)
@@ -175,26 +180,23 @@ def _settings(flags: Flags, log: Log) -> BrokerConfig:
     return settings
 
 
-def _with_flags(
-    settings: BrokerConfig, flags: Flags, listeners: list[Address], advertise: tuple[str, int | None] | None
-) -> BrokerConfig:
+def _with_flags(settings: BrokerConfig, flags: Flags, nodes: list[NodeSpec]) -> BrokerConfig:
     """`settings` as DescribeConfigs shall show them: the flags that stand in for a setting are that setting."""
     shown = dict(settings.explicit)
+    own = nodes[0].settings()
     if flags.listen:
         shown.pop("advertised.listeners", None)
-        shown["listeners"] = ",".join(_listener(host, port) for host, port in listeners)
-    if flags.advertise is not None and advertise is not None:
-        host, port = advertise
-        shown["advertised.listeners"] = _listener(host, listeners[0][1] if port is None else port)
+    for name in ("listeners", "advertised.listeners") if flags.listen or flags.advertise else ():
+        if name in own and (name != "listeners" or flags.listen):
+            shown[name] = own[name]
     if flags.data is not None:
         shown["log.dirs"] = flags.data
     if "node.id" in shown or "broker.id" in shown:  # Kafka shows the one under both names
         shown["node.id"] = shown["broker.id"] = str(settings.own_id)
+    if len(nodes) > 1:  # what several nodes are there for: a leader that goes has a follower
+        for name in FACTORS:
+            shown.setdefault(name, str(min(len(nodes), REPLICATION_FACTOR)))
     return BrokerConfig(shown)
-
-
-def _listener(host: str, port: int) -> str:
-    return f"PLAINTEXT://[{host}]:{port}" if ":" in host else f"PLAINTEXT://{host}:{port}"
 
 
 def _file_settings(path: str, log: Log) -> dict[str, str]:
@@ -238,146 +240,6 @@ def _reason(name: str, error: BadValueError) -> str:
     return f"{text[0].lower()}{text[1:]}{default}"
 
 
-# ── addresses ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def split_address(text: str) -> tuple[str, int | None]:
-    """HOST, HOST:PORT, [IPV6] or [IPV6]:PORT, the host possibly empty. Raises UsageError with the reason alone."""
-    if "://" in text:
-        raise UsageError("write HOST:PORT without a protocol before it")
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")) or not _is_ipv6(host):
-            raise UsageError("not an IPv6 address in brackets; one looks like [::1]:9092")
-        port = rest[1:] if rest else None
-    elif text.count(":") > 1:
-        raise UsageError("put an IPv6 address in brackets, as in [::1]:9092")
-    else:
-        host, colon, after = text.partition(":")
-        port = after if colon else None
-        if host.isdecimal():
-            raise UsageError(f"a host must come before the port, as in 127.0.0.1:{host}")
-        if any(char.isspace() or not char.isprintable() or char in "/\\,=[]@" for char in host):
-            raise UsageError(f"{host} is not a host name or address; write HOST:PORT, as in 127.0.0.1:9092")
-    if port is None:
-        return host, None
-    if not port.isascii() or not port.isdecimal() or int(port[:6]) > 65535 or len(port) > 5:
-        raise UsageError(f"{port or 'nothing'} after the colon is not a port; give a number from 0 to 65535")
-    return host, int(port)
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        socket.inet_pton(socket.AF_INET6, text.partition("%")[0])
-    except OSError:
-        return False
-    return True
-
-
-def _listen_address(text: str) -> Address:
-    try:
-        host, port = split_address(text)
-        if not host:
-            raise UsageError("name the host: 127.0.0.1 for this machine only, 0.0.0.0 for every IPv4 interface")
-    except UsageError as error:
-        raise UsageError(f"--listen {text}: {error}") from None
-    return host, DEFAULT_PORT if port is None else port
-
-
-def _advertise_address(text: str) -> tuple[str, int | None]:
-    try:
-        host, port = split_address(text)
-        if not host or host in ("0.0.0.0", "::"):
-            raise UsageError("clients cannot connect to that; give a name or address they reach this broker by")
-        if port == 0:
-            raise UsageError("clients cannot connect to port 0; leave the port out to advertise the one listened on")
-    except UsageError as error:
-        raise UsageError(f"--advertise {text}: {error}") from None
-    return host, port
-
-
-def configured_listeners(settings: BrokerConfig) -> tuple[list[Address], tuple[str, int | None] | None]:
-    """(addresses, what to advertise) from listeners and advertised.listeners; ([], ...) if listeners is not set.
-
-    Listeners of the controller are left out: one process talks to itself without. Raises UsageError.
-    """
-    if "listeners" not in settings.explicit:
-        advertised = _named_addresses("advertised.listeners", settings.advertised_listeners or [])
-        return [], _common_advertise(settings, [], advertised)
-    if settings.process_roles == ["controller"]:
-        raise UsageError("process.roles=controller has no broker in it; use the server.properties of a broker")
-    controller = {name.upper() for name in settings.controller_listener_names}
-    protocols = _protocols(settings)
-    listeners = []
-    for name, host, port in _named_addresses("listeners", settings.listeners):
-        if name in controller:
-            continue
-        protocol = protocols.get(name)
-        if protocol is None:
-            raise UsageError(f"listener {name} has no protocol; add {name}:PLAINTEXT to listener.security.protocol.map")
-        if protocol != "PLAINTEXT":
-            raise UsageError(
-                f"listener {name} asks for {protocol}, which Ottla does not serve yet;"
-                " make it PLAINTEXT, or say where to listen with --listen HOST:PORT"
-            )
-        listeners.append((name, host, port))
-    if not listeners:
-        raise UsageError("listeners names none that a client could use; add PLAINTEXT://localhost:9092")
-    advertised = _named_addresses("advertised.listeners", settings.advertised_listeners or [])
-    return [(host, port) for _, host, port in listeners], _common_advertise(settings, listeners, advertised)
-
-
-def _protocols(settings: BrokerConfig) -> dict[str, str]:
-    protocols = {}
-    for pair in settings.listener_security_protocol_map.split(","):
-        name, _, protocol = pair.partition(":")
-        protocols[name.strip().upper()] = protocol.strip().upper()
-    return protocols
-
-
-def _named_addresses(setting: str, texts: Iterable[str]) -> list[tuple[str, str, int]]:
-    """Of each NAME://HOST:PORT (name in upper case, host, port)."""
-    result = []
-    for text in texts:
-        name, separator, address = text.partition("://")
-        try:
-            if not separator or not name:
-                raise UsageError("not of the form NAME://HOST:PORT, for example PLAINTEXT://localhost:9092")
-            host, port = split_address(address)
-            if port is None:
-                raise UsageError("the port is missing, as in PLAINTEXT://localhost:9092")
-        except UsageError as error:
-            raise UsageError(f"{setting}: {text}: {error}") from None
-        result.append((name.upper(), host, port))
-    return result
-
-
-def _common_advertise(
-    settings: BrokerConfig, listeners: list[tuple[str, str, int]], advertised: list[tuple[str, str, int]]
-) -> tuple[str, int | None] | None:
-    """The one address that all listeners advertise: Ottla has one for all of them."""
-    controller = {name.upper() for name in settings.controller_listener_names}
-    told = {name: (host, port) for name, host, port in advertised if name not in controller and host}
-    if not told:
-        return None
-    if not listeners:  # Ottla's own two, which are one listener to Kafka
-        listeners = [("PLAINTEXT", "localhost", DEFAULT_PORT)]
-    ports = {name: port for name, _, port in listeners}
-    if unknown := told.keys() - ports.keys():
-        raise UsageError(
-            f"advertised.listeners names {min(unknown)}, which listeners does not; add it there or remove it"
-        )
-    if len(listeners) == 1 or (len(set(told.values())) == 1 and len(told) == len(listeners)):
-        return next(iter(told.values()))
-    hosts = {host for host, _ in told.values()}
-    if len(hosts) == 1 and len(told) == len(listeners) and all(port == ports[name] for name, (_, port) in told.items()):
-        return hosts.pop(), None
-    raise UsageError(
-        "advertised.listeners differs from listener to listener, and Ottla advertises one host for all of them;"
-        " name it with --advertise HOST and say where to listen with --listen HOST:PORT"
-    )
-
-
 def _configured_data_dir(settings: BrokerConfig) -> str:
     for name, folders in (("log.dirs", settings.log_dirs), ("log.dir", settings.log_dir)):
         if name in settings.explicit and folders:
@@ -387,6 +249,19 @@ def _configured_data_dir(settings: BrokerConfig) -> str:
                 )
             return folders[0]
     return DEFAULT_DATA_DIR
+
+
+def control_address(text: str) -> Address:
+    """HOST:PORT or PORT of the control surface, this machine's loopback if no host is named. Raises UsageError."""
+    if text.isascii() and text.isdecimal():
+        text = f"{LOOPBACK}:{text}"
+    try:
+        host, port = split_address(text)
+        if not host or port is None:
+            raise UsageError(f"give host and port, as in {LOOPBACK}:9090")
+    except UsageError as error:
+        raise UsageError(f"--control {text}: {error}") from None
+    return host, port
 
 
 # ── topics ──────────────────────────────────────────────────────────────────────────────────────────────────────────

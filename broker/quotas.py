@@ -74,6 +74,15 @@ class ClientQuotas:
     def __bool__(self) -> bool:
         return bool(self._limits)
 
+    @property
+    def of_clients(self) -> bool:
+        """Whether there are any but those of addresses."""
+        return any(entity[0][0] != IP for entity in self._limits)
+
+    def any_of(self, key: str) -> bool:
+        """Whether anybody has this limit."""
+        return any(key in limits for limits in self._limits.values())
+
     def __iter__(self) -> Iterator[tuple[Entity, dict[str, float]]]:
         """(entity, limits by key); not to be changed by the caller."""
         return iter(self._limits.items())

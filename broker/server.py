@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 import sys
-from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import trio
@@ -19,14 +19,20 @@ from ottla.broker.errors import StartupError
 from ottla.log.clock import Clock
 
 if TYPE_CHECKING:
+    from ottla.broker.connection_quotas import ConnectionQuotas
     from ottla.broker.dispatch import Gate
     from ottla.broker.logs import Log
+    from ottla.broker.nodes import Listener, Node
+    from ottla.log.door import Pending
+
+Door = tuple[socket.socket, "Listener"]  # a bound socket, and whose it is
 
 RECEIVE_BUFFER_BYTES = 1 << 20
 BACKLOG = 1024
 ACCEPTS_PER_TURN = 64
 ACCEPT_PAUSE_S = 0.1
 SPARE_DESCRIPTORS = 32  # that connections leave to the log and to modules loaded at first use
+MAX_KEPT = 256  # sockets that are refused and not closed yet: descriptors are for clients that are served
 GRACE_S = 2.0  # for connections to send their last answers at a stop
 _DESCRIPTORS_USED_UP = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _DESCRIPTORS_USED_UP |= {getattr(errno, name) for name in ("WSAEMFILE", "WSAENOBUFS") if hasattr(errno, name)}
@@ -38,8 +44,6 @@ class ServerLimits:
 
     __slots__ = (
         "idle_ms",
-        "max_connections",
-        "max_connections_per_ip",
         "max_request_bytes",
         "queued_max_request_bytes",
         "receive_buffer_bytes",
@@ -52,16 +56,12 @@ class ServerLimits:
         max_request_bytes: int,
         queued_max_request_bytes: int,
         idle_ms: int,
-        max_connections: int,
-        max_connections_per_ip: int,
         send_buffer_bytes: int,
         receive_buffer_bytes: int,
     ) -> None:
         self.max_request_bytes = max_request_bytes
         self.queued_max_request_bytes = queued_max_request_bytes
         self.idle_ms = idle_ms
-        self.max_connections = max_connections
-        self.max_connections_per_ip = max_connections_per_ip
         self.send_buffer_bytes = send_buffer_bytes
         self.receive_buffer_bytes = receive_buffer_bytes
 
@@ -116,9 +116,15 @@ class Server:
     """Serves the connections of some bound sockets through one gate."""
 
     def __init__(
-        self, sockets: list[socket.socket], *, limits: ServerLimits, clock: Clock, log: Log, use_sendfile: bool = True
+        self,
+        doors: list[Door],
+        *,
+        limits: ServerLimits,
+        clock: Clock,
+        log: Log,
+        use_sendfile: bool = True,
     ) -> None:
-        self._sockets = sockets
+        self._doors = doors
         self._limits = limits
         self.clock = clock
         self.log = log
@@ -127,51 +133,109 @@ class Server:
         # One buffer for all connections: nothing awaits between recv_into and the last use of what came.
         self.receive_view = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
         self.connections: set[Connection] = set()
-        self._per_ip: Counter[str] = Counter()
+        self._quotas: Mapping[int, ConnectionQuotas] = {}  # by node id
+        self._kept: set[socket.socket] = set()  # refused, to be closed in a while
         self.budget = ReceiveBudget(limits.queued_max_request_bytes)
         self._reserve: int | None = _open_reserve()
         self._is_short = False  # of descriptors
+        self._accepting: Callable[[Door], None] | None = None  # begins to accept, while `accept_all` runs
 
     def set_limits(self, limits: ServerLimits) -> None:
-        """Other limits for the connections that come from now on."""
+        """Other limits for the connections that come from now on; those beyond a lower max.connections are closed, the
+        longest silent ones first.
+        """
         self._limits = limits
+        for node_id, quotas in self._quotas.items():
+            if quotas.excess:
+                own = [connection for connection in self.connections if connection.node.id == node_id]
+                for connection in sorted(own, key=lambda each: each.active_ms)[: quotas.excess]:
+                    connection.abort()
 
     def listen(self) -> None:
         """From here on clients can connect. Raises StartupError: another process bound the port too, and was first."""
-        for sock in self._sockets:
-            try:
-                sock.listen(BACKLOG)
-            except OSError as error:
-                host, port = sock.getsockname()[:2]
-                raise StartupError(_taken(host, port) if error.errno == errno.EADDRINUSE else str(error)) from None
+        for door in self._doors:
+            _listen(door)
 
-    async def accept_all(self, gate: Gate, connections: trio.Nursery) -> None:
-        """Accept on every socket, each connection a task of `connections`. Ends by cancellation only."""
+    async def accept_all(self, gate: Gate, quotas: Mapping[int, ConnectionQuotas], connections: trio.Nursery) -> None:
+        """Accept on every socket, as many as the `quotas` of its node (by id) allow, each connection a task of
+        `connections`. Ends by cancellation only.
+        """
+        self._quotas = quotas
         async with trio.open_nursery() as nursery:
-            for sock in self._sockets:
-                nursery.start_soon(self._accept, sock, gate, connections)
 
-    async def _accept(self, listener: socket.socket, gate: Gate, connections: trio.Nursery) -> None:
-        while True:
-            await trio.lowlevel.wait_readable(listener)
+            def accept(door: Door) -> None:
+                nursery.start_soon(self._accept, *door, gate, connections)
+
+            for door in self._doors:
+                accept(door)
+            self._accepting = accept
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._accepting = None
+
+    def close_node(self, node: Node) -> None:
+        """Clients of the node lose their connections, and new ones are refused; its ports stay ours."""
+        for at, (sock, listener) in enumerate(self._doors):
+            if listener.node is node:
+                host, port = sock.getsockname()[:2]
+                trio.lowlevel.notify_closing(sock)
+                sock.close()
+                self._doors[at] = (_bind_one(host, port), listener)
+        for connection in list(self.connections):
+            if connection.node is node:
+                connection.abort()
+
+    def open_node(self, node: Node) -> None:
+        """Clients can connect to the node again. Raises StartupError: another process listens on its port."""
+        for door in self._doors:
+            if door[1].node is node:
+                _listen(door)
+                if self._accepting is not None:
+                    self._accepting(door)
+
+    async def _accept(self, door: socket.socket, listener: Listener, gate: Gate, connections: trio.Nursery) -> None:
+        quotas = self._quotas[listener.node.id]
+        while door.fileno() >= 0:  # else the node was taken down
+            try:
+                await trio.lowlevel.wait_readable(door)
+            except trio.ClosedResourceError:
+                return
             highest = _highest_descriptor()
             for _ in range(ACCEPTS_PER_TURN):
                 try:
-                    sock, peer = listener.accept()
+                    sock, peer = door.accept()
                 except BlockingIOError:
                     self._is_short = False
                     break
                 except OSError as error:
                     if error.errno not in _DESCRIPTORS_USED_UP:
                         continue  # the peer was gone before we took it
-                    self._turn_one_away(listener)
+                    self._turn_one_away(door)
                     await self._pause()
                     break
                 if sock.fileno() > highest:
                     sock.close()
                     await self._pause()
                     break
-                self._admit(sock, plain_host(peer), gate, connections)
+                place = quotas.enter(listener.name)
+                if not place.settled:
+                    await self._hold(sock, place)
+                if listener.node.is_up:
+                    self._admit(sock, plain_host(peer), listener, gate, connections)
+                else:
+                    quotas.leave(listener.name)
+                    sock.close()
+
+    async def _hold(self, sock: socket.socket, place: Pending[None]) -> None:
+        """Wait until there is a place for `sock`; whoever comes after it waits in the backlog."""
+        found = trio.Event()
+        place.then(lambda _: found.set())
+        try:
+            await found.wait()
+        except BaseException:
+            sock.close()
+            raise
 
     async def _pause(self) -> None:
         """Descriptors are used up: who waits in the backlog is turned away one by one, until some are free again."""
@@ -180,13 +244,12 @@ class Server:
             self.log.warning("accept paused", reason="file descriptors are used up (raise `ulimit -n`)")
         await trio.sleep(ACCEPT_PAUSE_S)
 
-    def _admit(self, sock: socket.socket, host: str, gate: Gate, connections: trio.Nursery) -> None:
+    def _admit(self, sock: socket.socket, host: str, listener: Listener, gate: Gate, connections: trio.Nursery) -> None:
         limits = self._limits
-        if len(self.connections) >= limits.max_connections or self._per_ip[host] >= limits.max_connections_per_ip:
-            self.log.warning(
-                "connection refused", peer=host, reason="max.connections or max.connections.per.ip reached"
-            )
-            sock.close()
+        quotas = self._quotas[listener.node.id]
+        refusal = quotas.refusal(listener.name, host)
+        if refusal is not None:
+            self._refuse(sock, host, refusal)
             return
         try:
             sock.setblocking(False)
@@ -195,12 +258,13 @@ class Server:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer_bytes)
             if limits.receive_buffer_bytes:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits.receive_buffer_bytes)
-            connection = Connection(self, gate, sock, self.clock.mono_ms())
+            connection = Connection(self, gate, sock, listener, self.clock.mono_ms())
         except OSError:  # gone between accept and here
+            quotas.gone(host)
+            quotas.leave(listener.name)
             sock.close()
             return
         self.connections.add(connection)
-        self._per_ip[connection.host] += 1
         connections.start_soon(self._serve, connection)
 
     async def _serve(self, connection: Connection) -> None:
@@ -208,17 +272,33 @@ class Server:
             await connection.run()
         finally:
             self.connections.discard(connection)
-            self._per_ip[connection.host] -= 1
-            if not self._per_ip[connection.host]:
-                del self._per_ip[connection.host]
+            quotas = self._quotas[connection.node.id]
+            quotas.gone(connection.host)
+            quotas.leave(connection.listener.name)
 
-    def _turn_one_away(self, listener: socket.socket) -> None:
+    def _refuse(self, sock: socket.socket, host: str, refusal: Pending[None]) -> None:
+        """Close the socket when the refusal is due."""
+        self.log.warning(
+            "connection refused", peer=host, reason="max.connections.per.ip, or connection_creation_rate of the address"
+        )
+        self._kept.add(sock)
+
+        def close(_: object) -> None:
+            self._kept.discard(sock)
+            sock.close()
+
+        if len(self._kept) > MAX_KEPT:
+            close(None)
+        else:
+            refusal.then(close)
+
+    def _turn_one_away(self, door: socket.socket) -> None:
         """Not one descriptor is left: free the reserved one, take a waiting connection with it and close that."""
         if self._reserve is not None:
             os.close(self._reserve)
             self._reserve = None
         try:
-            sock, _ = listener.accept()
+            sock, _ = door.accept()
             sock.close()
         except OSError:
             pass
@@ -247,12 +327,31 @@ class Server:
 
     def close(self) -> None:
         """Close the listening sockets and the reserve."""
-        for sock in self._sockets:
+        for sock, _ in self._doors:
             trio.lowlevel.notify_closing(sock)
+            sock.close()
+        for sock in self._kept:
             sock.close()
         if self._reserve is not None:
             os.close(self._reserve)
             self._reserve = None
+
+
+def bind_nodes(nodes: Iterable[Node], *, optional: frozenset[str] = frozenset()) -> list[Door]:
+    """Bind every listener of every node, and note in it which port it got. Arguments and errors as of `bind`."""
+    doors: list[Door] = []
+    try:
+        for node in nodes:
+            for listener in node.listeners.values():
+                hosts = {host for host, _ in listener.addresses}
+                sockets = bind(listener.addresses, optional=optional if hosts >= optional else frozenset())
+                listener.port = sockets[0].getsockname()[1]
+                doors += [(sock, listener) for sock in sockets]
+    except StartupError:
+        for sock, _ in doors:
+            sock.close()
+        raise
+    return doors
 
 
 def bind(addresses: list[tuple[str, int]], *, optional: frozenset[str] = frozenset()) -> list[socket.socket]:
@@ -289,6 +388,15 @@ def _bind_all(addresses: list[tuple[str, int]], optional: frozenset[str]) -> lis
             sock.close()
         raise
     return bound
+
+
+def _listen(door: Door) -> None:
+    sock, _ = door
+    try:
+        sock.listen(BACKLOG)
+    except OSError as error:
+        host, port = sock.getsockname()[:2]
+        raise StartupError(_taken(host, port) if error.errno == errno.EADDRINUSE else str(error)) from None
 
 
 class _Unavailable(Exception):  # noqa: N818

@@ -36,17 +36,18 @@ class Replayer(Protocol):
     def replay_marker(self, partition: int, producer: ProducerIdentity, commit: bool, /) -> None:
         """The transaction of `producer` ended here."""
 
-    def loaded(self) -> None:
-        """That was all."""
-
 
 class StateLog:
     """Appends and replays the records of one internal topic."""
 
-    __slots__ = ("_clock", "_cluster", "_log", "_metadata", "topic")
+    __slots__ = ("_clock", "_cluster", "_codec", "_log", "_metadata", "topic")
 
-    def __init__(self, topic: str, cluster: Cluster, metadata: Metadata, clock: Clock, log: Log) -> None:
+    def __init__(
+        self, topic: str, cluster: Cluster, metadata: Metadata, clock: Clock, log: Log, *, codec: int = 0
+    ) -> None:
+        """`codec`: what its batches are compressed with."""
         self.topic = topic
+        self._codec = codec
         self._cluster = cluster
         self._metadata = metadata
         self._clock = clock
@@ -64,11 +65,16 @@ class StateLog:
         kept = [Record(at, now_ms, key, value) for at, (key, value) in enumerate(records)]
         # Kafka's coordinators write with base sequence 0, also without a producer id.
         if producer is None:
-            batch = build_batch(kept, base_sequence=0)
+            batch = build_batch(kept, base_sequence=0, codec=self._codec)
         else:
             producer_id, epoch = producer
             batch = build_batch(
-                kept, producer_id=producer_id, producer_epoch=epoch, base_sequence=0, transactional=True
+                kept,
+                codec=self._codec,
+                producer_id=producer_id,
+                producer_epoch=epoch,
+                base_sequence=0,
+                transactional=True,
             )
         outcome = target.log.append(batch, leader_epoch=target.leader_epoch, from_client=False)
         if isinstance(outcome, Done):
@@ -77,21 +83,19 @@ class StateLog:
             outcome.then(lambda _: target.grew())
         return outcome
 
-    @property
-    def is_durable(self) -> bool:
-        """Whether nothing waits for a flush: `load` would find all that was appended."""
+    def is_durable(self, index: int | None = None) -> bool:
+        """Whether nothing of the partition, or of any, waits for a flush: `load` would find all that was appended."""
         topic = self._cluster.topics.get(self.topic)
-        logs = [partition.log for partition in topic.partitions] if topic is not None else []
+        partitions = topic.partitions if topic is not None else []
+        logs = [partition.log for partition in (partitions if index is None else partitions[index : index + 1])]
         return all(log.high_watermark == log.log_end_offset for log in logs)
 
-    def load(self, coordinator: Replayer) -> None:
-        """Replay every partition of the topic, then let the coordinator begin."""
-        topic = self._cluster.topics.get(self.topic)
-        if topic is not None:
-            for partition in topic.partitions:
-                for batch in read_batches(partition.log):
-                    self._replay(coordinator, partition, batch)
-        coordinator.loaded()
+    def load(self, coordinator: Replayer, index: int) -> None:
+        """Replay a partition of the topic, if the topic is there. Raises KafkaError KAFKA_STORAGE_ERROR."""
+        partition = self._cluster.partition(self.topic, index)
+        if partition is not None:
+            for batch in read_batches(partition.log):
+                self._replay(coordinator, partition, batch)
 
     def _replay(self, coordinator: Replayer, partition: Partition, batch: RecordBatch) -> None:
         """Ours can always be read. But Kafka may have compressed its own, and admin clients may write to the topic what

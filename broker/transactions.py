@@ -18,7 +18,7 @@ from ottla.log.door import Outcome, Pending
 from ottla.wire.errors import ErrorCode, KafkaError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from ottla.broker.broker import Broker
     from ottla.broker.cluster import Partition
@@ -46,8 +46,8 @@ class ClientProtocol(Enum):
         return ClientProtocol(min(max(version - 3, 0), 2))
 
 
-def make_coordinator(broker: Broker, partitions: int, append: Append) -> TransactionCoordinator:
-    """The transaction coordinator over the logs of `broker`."""
+def make_coordinator(broker: Broker, partitions: int, led: Collection[int], append: Append) -> TransactionCoordinator:
+    """A transaction coordinator over the logs of `broker`, of the node that has the partitions `led`."""
     cluster = broker.cluster
 
     def write(
@@ -80,6 +80,7 @@ def make_coordinator(broker: Broker, partitions: int, append: Append) -> Transac
         timers=broker.timers,
         config=broker.config.transaction_config(),
         partitions=partitions,
+        led=led,
         append=append,
         write_marker=write,
         producer_ids=broker.metadata.new_producer_id,
@@ -113,7 +114,8 @@ def admit(
     if not asked:
         return verdicts
     if protocol is not ClientProtocol.ADDED:
-        for name, code in broker.transactions.verify(transactional_id, producer_id, epoch, list(asked)).items():
+        coordinator = broker.transaction_coordinator(transactional_id)
+        for name, code in coordinator.verify(transactional_id, producer_id, epoch, list(asked)).items():
             verdicts[asked[name]] = _for_client(code, protocol)
         return verdicts
 
@@ -139,7 +141,7 @@ def _add(
 ) -> Answer[ErrorCode]:
     """Add the partitions; while the transaction before is being completed, try again for a little while, so that a
     client that is quicker than the disk need not."""
-    answer = broker.transactions.add_partitions(transactional_id, *producer, partitions)
+    answer = broker.transaction_coordinator(transactional_id).add_partitions(transactional_id, *producer, partitions)
     if answer is not ErrorCode.CONCURRENT_TRANSACTIONS or broker.stopping:
         return answer
     later: Pending[ErrorCode] = Pending()
@@ -149,7 +151,8 @@ def _add(
     def again() -> None:
         answer: Answer[ErrorCode]
         try:
-            answer = broker.transactions.add_partitions(transactional_id, *producer, partitions)
+            coordinator = broker.transaction_coordinator(transactional_id)
+            answer = coordinator.add_partitions(transactional_id, *producer, partitions)
         except KafkaError as error:  # nobody else would tell who waits
             answer = error.code
         if isinstance(answer, Pending):

@@ -15,13 +15,14 @@ from ottla.wire.errors import ErrorCode, KafkaError, ProtocolError
 
 
 class Shard(ABC):
-    """State of one partition, changed by `apply` alone."""
+    """State of one partition, changed by `apply` alone. Once `resigned` it writes nothing: another node leads."""
 
-    __slots__ = ("_append", "events", "partition")
+    __slots__ = ("_append", "events", "partition", "resigned")
 
     def __init__(self, partition: int, *, append: Append, events: Events) -> None:
         self.partition = partition
         self.events = events
+        self.resigned = False
         self._append = append
 
     @abstractmethod
@@ -42,6 +43,8 @@ class Shard(ABC):
                 result.settled(ErrorCode.NONE)
             return result.answer
         try:
+            if self.resigned:
+                raise KafkaError(ErrorCode.NOT_COORDINATOR)
             outcome = self._append(self.partition, [record.encode() for record in result.records], result.producer)
         except KafkaError as error:
             return self._refuse(result, error)
@@ -67,7 +70,8 @@ class Shard(ABC):
 
     def _refuse(self, result: Result[T], error: KafkaError) -> Answer[T]:
         code = error.code
-        if code != ErrorCode.KAFKA_STORAGE_ERROR:  # a disk that fails is told once, by the log, not for each request
+        # A disk that fails is told once, by the log, not for each request; and to have resigned is no fault.
+        if code != ErrorCode.KAFKA_STORAGE_ERROR and not self.resigned:
             self.events.warning(
                 "coordinator state could not be written",
                 partition=self.partition,

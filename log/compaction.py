@@ -109,7 +109,10 @@ def clean(task: Task, fs: FileSystem, still_wanted: Callable[[], None] = _no_che
 
 
 def _build_map(task: Task, fs: FileSystem, still_wanted: Callable[[], None]) -> OffsetMap:
-    offsets = OffsetMap(task.end - task.first_dirty, max(0, task.memory_bytes - _OWN_MEMORY))
+    map_bytes = task.memory_bytes - _OWN_MEMORY
+    if map_bytes <= 0:  # less than any process needs: it is for the map alone, not for a pass every three keys
+        map_bytes = task.memory_bytes
+    offsets = OffsetMap(task.end - task.first_dirty, map_bytes)
     offsets.latest = task.first_dirty - 1
     transactions = Transactions(task.aborted, task.first_dirty)
     for at, segment in enumerate(task.segments):

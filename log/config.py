@@ -15,6 +15,7 @@ MAX_INT: Final = 2**31 - 1
 MAX_LONG: Final = 2**63 - 1
 
 CODECS: Final = {"uncompressed": 0, "none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
+_LEAST_SEGMENT_BYTES: Final = 14
 
 
 def _number(low: int, high: int) -> Callable[[str], int]:
@@ -151,6 +152,9 @@ class LogConfig:
         else:
             for attribute in cls.__slots__:
                 setattr(config, attribute, getattr(defaults, attribute))
+        internal = overrides.get("internal.segment.bytes")  # Kafka's, for tests: a segment of any size
+        if internal is not None:
+            overrides = {**overrides, "segment.bytes": str(max(_LEAST_SEGMENT_BYTES, int(internal)))}
         for name, value in overrides.items():
             field = _FIELDS.get(name)
             if field is None:
@@ -220,7 +224,7 @@ _FIELDS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "producer.id.expiration.ms": ("86400000", _number(1, MAX_INT)),
     "retention.bytes": ("-1", _number(-MAX_LONG - 1, MAX_LONG)),  # Kafka refuses none; below 0 there is no bound
     "retention.ms": ("604800000", _number(-1, MAX_LONG)),
-    "segment.bytes": ("1073741824", _number(14, MAX_INT)),
+    "segment.bytes": ("1073741824", _number(_LEAST_SEGMENT_BYTES, MAX_INT)),
     "segment.index.bytes": ("10485760", _number(4, MAX_INT)),
     "segment.jitter.ms": ("0", _number(0, MAX_LONG)),
     "segment.ms": ("604800000", _number(1, MAX_LONG)),

@@ -16,6 +16,7 @@ class Environment:
     """What all partitions of a store share."""
 
     __slots__ = (
+        "before_folder",
         "clock",
         "delete_later",
         "flushes",
@@ -37,6 +38,7 @@ class Environment:
         warn: Callable[[str], None],
         delete_later: Callable[[list[str], int], None],
         log_start_moved: Callable[[], None],
+        before_folder: Callable[[str, int], None],
     ) -> None:
         self.fs = fs
         self.pool = pool
@@ -45,6 +47,7 @@ class Environment:
         self.warn = warn
         self.delete_later = delete_later  # (paths, delay ms): unlink them once the delay is over
         self.log_start_moved = log_start_moved  # persist the log start offsets
+        self.before_folder = before_folder  # (topic, partition): a folder of that name is about to be made
         self.progress: Callable[[int], None] = _unseen  # so many bytes of log files were looked at (recovery)
         self.flushes = FlushQueue()
         self.health = Health(clock, warn)

@@ -461,6 +461,7 @@ class Partition:
             raise self._was_deleted()
         if self.active is not None:
             return self.active
+        self._env.before_folder(self.topic, self.partition)
         claim_folder(self._env.fs, self.folder, self._topic_id)
         self.on_disk = True
         save_topic_id(self._env.fs, self.folder, self._topic_id)

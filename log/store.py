@@ -10,7 +10,8 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Final
 
 from ottla.log import recovery
@@ -45,6 +46,7 @@ _STRAY_SUFFIX: Final = "-stray"
 _MAX_FOLDER_NAME: Final = 255
 _DEFAULT_OPEN_FILES: Final = 1000
 _PROGRESS_MS: Final = 1000
+_NOBODY: Final[frozenset[tuple[str, int]]] = frozenset()
 _CLEAN_MARK: Final = b'{"version":0,"brokerEpoch":-1}'
 
 
@@ -64,11 +66,12 @@ class Store:
         "_directory_id",
         "_env",
         "_fs",
+        "_held",
         "_ids",
         "_lock",
         "_partitions",
         "_pool",
-        "_saved_recovery_points",
+        "_saved",
         "path",
         "was_clean",
     )
@@ -96,9 +99,10 @@ class Store:
         self._cluster_id = ""
         self._directory_id = ""
         self._partitions: dict[tuple[str, int], Partition] = {}
+        self._held: Counter[str] = Counter()  # how many partitions of each topic
         self._configs: dict[str, tuple[dict[str, str], LogConfig]] = {}  # of the topics that were asked for
         self._deletions: list[tuple[int, list[str]]] = []  # (due mono ms, paths of files or folders)
-        self._saved_recovery_points: dict[tuple[str, int], int] = {}
+        self._saved: dict[str, Set[tuple[str, int]]] = {}  # of whom each checkpoint on disk may speak
         self._env: Environment
 
     @classmethod
@@ -143,7 +147,9 @@ class Store:
                 f"data folder {path} cannot be written: {error.strerror or error}; fix its permissions or give another"
             ) from error
         store = cls(path, fs, clock, ids, defaults, lock, max_open_files or open_file_limit(), warn)
-        store._env = Environment(fs, store._pool, clock, ids, warn, store._delete_later, store._note_log_start)
+        store._env = Environment(
+            fs, store._pool, clock, ids, warn, store._delete_later, store._note_log_start, store._clear_checkpoints
+        )
         try:
             store._load_identity(node_id, cluster_id)
             store._load_partitions(scan_all=scan_all, progress=progress)
@@ -237,15 +243,16 @@ class Store:
                 log_start_offset=log_starts.get(found, 0),
                 scan_all=scan_all,
             )
+            self._held[topic] += 1
         cleaned = self._load_cleaned_offsets(names)
         for key, offset in (cleaned or {}).items():
             if key in self._partitions:
                 self._partitions[key].cleaned_offset = offset
         if cleaned is None:
             self._save_cleaned_offsets()
-        self._saved_recovery_points = recovery_points
-        if not self._partitions.keys() >= recovery_points.keys() | log_starts.keys():
-            self.checkpoint()  # what they say of folders that are gone must not meet new topics of those names
+        self._saved[RECOVERY_POINTS] = recovery_points.keys()
+        self._saved[LOG_STARTS] = log_starts.keys()
+        self._saved[CLEANED_OFFSETS] = (cleaned or {}).keys()
         if self.was_clean:
             self._fs.unlink(f"{self.path}/{CLEAN_FILE}")
             self._fs.sync_folder(self.path)  # a power cut must not bring it back
@@ -340,6 +347,7 @@ class Store:
         if log is None:
             log = Partition(self._env, f"{self.path}/{name}", topic, partition, topic_id, config)
             self._partitions[key] = log
+            self._held[topic] += 1
         log.configure(config)
         try:
             if log.topic_id == ZERO_UUID != topic_id:
@@ -395,7 +403,9 @@ class Store:
         if log is None:
             return None
         log.mark_deleted()
-        if not any(held == topic for held, _ in self._partitions):
+        self._held[topic] -= 1
+        if not self._held[topic]:
+            del self._held[topic]
             self._configs.pop(topic, None)
         suffix = f".{self._ids.uuid().hex()}{suffix}"
         target = f"{self.path}/{folder_name(topic, partition)[: _MAX_FOLDER_NAME - len(suffix)]}{suffix}"
@@ -405,11 +415,16 @@ class Store:
             return None  # lazy: it never had files
         except OSError as error:
             raise self._env.health.write_failed(f"move {log.folder} away", error) from error
-        if (topic, partition) in self._saved_recovery_points:  # a new topic of that name must not meet them
-            self.checkpoint()
-        if log.cleaned_offset:
-            self._save_cleaned_offsets()
         return target
+
+    def _clear_checkpoints(self, topic: str, partition: int) -> None:
+        """A folder is about to be made: what checkpoints say of a deleted log of that name must not meet it.
+
+        So late, since one checkpoint does for any number of deletions. Raises KafkaError KAFKA_STORAGE_ERROR, OSError.
+        """
+        key = (topic, partition)
+        if any(key in saved for saved in self._saved.values()):
+            self.checkpoint()
 
     def reconfigure(self, topic: str, overrides: dict[str, str]) -> None:
         """New topic configs for all partitions of `topic`. Raises KafkaError INVALID_CONFIG."""
@@ -460,21 +475,23 @@ class Store:
     # --- housekeeping: the broker calls these now and then
 
     def checkpoint(self, *, sync: bool = True) -> None:
-        """Write the three offset checkpoints (about once a minute, and at close); unsynced they may be lost with the
-        power, which costs the next start a longer scan. Raises KafkaError
-        KAFKA_STORAGE_ERROR."""
+        """Write the offset checkpoints (about once a minute, and at close); unsynced they may be lost with the power,
+        which costs the next start a longer scan. Raises KafkaError KAFKA_STORAGE_ERROR."""
         with_files = {key: log for key, log in self._partitions.items() if log.segments}
-        recovery_points = {key: log.recovery_point for key, log in with_files.items()}
+        stale = any(not saved <= with_files.keys() for saved in self._saved.values())
+        sync = sync or stale  # no power cut may bring back what is said of deleted logs: their names may be taken again
         try:
-            self._save_offsets(RECOVERY_POINTS, recovery_points, sync=sync)
-            self._saved_recovery_points = recovery_points
+            self._save_offsets(RECOVERY_POINTS, {key: log.recovery_point for key, log in with_files.items()}, sync=sync)
             self._save_offsets(HIGH_WATERMARKS, {key: log.high_watermark for key, log in with_files.items()}, sync=sync)
             self._save_log_starts(sync=sync)
+            if stale:
+                self._save_offsets(CLEANED_OFFSETS, self._cleaned_offsets(), sync=True)
         except OSError as error:
             raise self._env.health.write_failed(f"write checkpoints in {self.path}", error) from error
 
     def _save_offsets(self, name: str, offsets: dict[tuple[str, int], int], *, sync: bool) -> None:
         self._fs.replace_file(f"{self.path}/{name}", format_offsets(offsets), sync=sync)
+        self._saved[name] = offsets.keys() if sync else self._saved.get(name, _NOBODY) | offsets.keys()
 
     def _save_log_starts(self, *, sync: bool) -> None:
         starts = {
@@ -593,11 +610,13 @@ class Store:
 
     def _save_cleaned_offsets(self) -> None:
         """Lost with the power, it costs a pass."""
-        offsets = {key: log.cleaned_offset for key, log in self._partitions.items() if log.cleaned_offset}
         try:
-            self._save_offsets(CLEANED_OFFSETS, offsets, sync=False)
+            self._save_offsets(CLEANED_OFFSETS, self._cleaned_offsets(), sync=False)
         except OSError as error:
             self._env.health.write_failed(f"write {self.path}/{CLEANED_OFFSETS}", error)
+
+    def _cleaned_offsets(self) -> dict[tuple[str, int], int]:
+        return {key: log.cleaned_offset for key, log in self._partitions.items() if log.cleaned_offset}
 
     @property
     def flushes(self) -> FlushQueue:

@@ -1,4 +1,4 @@
-"""The `ottla` command, also as `python -m ottla`. What it takes lives in broker/cli.py."""
+"""The `ottla` command, also as `python -m ottla`. What it takes lives in cli.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ottla.log.clock import SystemClock
 
     started_ms = SystemClock().mono_ms()
-    from ottla.broker.cli import run
+    from ottla.cli import run
 
     return run(sys.argv[1:] if argv is None else argv, started_ms=started_ms)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def handle(broker: Broker, context: Context, request: AddOffsetsToTxnRequest) -> Answer[AddOffsetsToTxnResponse]:
-    return broker.transactions.add_offsets_to_txn(request, context.api_version, broker.offsets_partition)
+    return context.node.transactions.add_offsets_to_txn(request, context.api_version, broker.offsets_partition)
 
 
 def error(request: AddOffsetsToTxnRequest, version: int, code: ErrorCode) -> AddOffsetsToTxnResponse:

@@ -29,7 +29,9 @@ def handle(broker: Broker, context: Context, request: AddPartitionsToTxnRequest)
         found = broker.cluster.partition(topic, index)
         return ErrorCode.NONE if found is not None else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 
-    return broker.transactions.add_partitions_to_txn(request, context.api_version, check_partition=check_partition)
+    return context.node.transactions.add_partitions_to_txn(
+        request, context.api_version, check_partition=check_partition
+    )
 
 
 def error(request: AddPartitionsToTxnRequest, version: int, code: ErrorCode) -> AddPartitionsToTxnResponse:

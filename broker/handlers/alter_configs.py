@@ -26,7 +26,9 @@ def handle(broker: Broker, context: Context, request: AlterConfigsRequest) -> Al
     return AlterConfigsResponse(
         responses=[
             Result(resource_type=kind, resource_name=name, error_code=code, error_message=message)
-            for (kind, name), code, message in alter(broker, wanted, validate_only=request.validate_only, replace=True)
+            for (kind, name), code, message in alter(
+                broker, context.node, wanted, validate_only=request.validate_only, replace=True
+            )
         ]
     )
 

@@ -49,7 +49,13 @@ def _move(broker: Broker, topic: str, wanted: Wanted, may_change_factor: bool) -
         partition = broker.cluster.partition(topic, wanted.partition_index)
         if partition is None:
             raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "there is no such partition")
-        change = reassign(partition, wanted.replicas, broker.cluster.nodes.keys(), may_change_factor=may_change_factor)
+        change = reassign(
+            partition,
+            wanted.replicas,
+            broker.cluster.nodes.keys(),
+            broker.failover.now(),
+            may_change_factor=may_change_factor,
+        )
         if change is not None:
             broker.metadata.change_partitions([change])
     except KafkaError as failure:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 # Produce 0-2 are refused, yet listed: librdkafka before 1.x does not believe in the protocol otherwise (KAFKA-18659).
+# Announced only while somebody wants metrics: clients that hear of them ask at once and every five minutes. A stock
+# Kafka does not announce them either (it needs a receiver), and answers them all the same.
+_TELEMETRY = (ApiKey.GET_TELEMETRY_SUBSCRIPTIONS, ApiKey.PUSH_TELEMETRY)
 _LISTED_FROM = {ApiKey.PRODUCE: 0}
 
 
@@ -27,11 +30,13 @@ def handle(broker: Broker, context: Context, request: ApiVersionsRequest) -> Api
     ):
         return ApiVersionsResponse(error_code=ErrorCode.INVALID_REQUEST)
     if version >= 5:
-        code = _addressee_fault(broker, request)
+        code = _addressee_fault(broker, context, request)
         if code is not None:
             return ApiVersionsResponse(error_code=code)
+    if version >= 3:
+        context.connection.software = (request.client_software_name, request.client_software_version)
     return ApiVersionsResponse(
-        api_keys=[_entry(key) for key in sorted(handlers)],
+        api_keys=[_entry(key) for key in sorted(handlers) if key not in _TELEMETRY or broker.wants_client_metrics],
         # All of them begin at level 0, which clients before v4 choke on.
         supported_features=[
             ApiVersionsResponse.SupportedFeatureKey(name=name, min_version=0, max_version=level)
@@ -61,11 +66,11 @@ def _entry(key: int) -> ApiVersionsResponse.ApiVersion:
     )
 
 
-def _addressee_fault(broker: Broker, request: ApiVersionsRequest) -> ErrorCode | None:
+def _addressee_fault(broker: Broker, context: Context, request: ApiVersionsRequest) -> ErrorCode | None:
     """v5: a client may say which broker it believes to talk to (KIP-1242); both or neither."""
     has_cluster, has_node = request.cluster_id is not None, request.node_id >= 0
     if has_cluster != has_node:
         return ErrorCode.INVALID_REQUEST
-    if has_cluster and (request.cluster_id != broker.cluster.cluster_id or request.node_id != broker.node.id):
+    if has_cluster and (request.cluster_id != broker.cluster.cluster_id or request.node_id != context.node.id):
         return ErrorCode.REBOOTSTRAP_REQUIRED
     return None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def handle(broker: Broker, context: Context, request: ConsumerGroupDescribeRequest) -> ConsumerGroupDescribeResponse:
     if not is_enabled(broker):
         return error(request, context.api_version, ErrorCode.UNSUPPORTED_VERSION)
-    response = broker.groups.consumer_group_describe(context, request, context.api_version)
+    response = context.node.groups.consumer_group_describe(context, request, context.api_version)
     if request.include_authorized_operations:
         for group in response.groups:
             if group.error_code == ErrorCode.NONE:

@@ -19,7 +19,7 @@ def handle(
 ) -> Answer[ConsumerGroupHeartbeatResponse]:
     if not is_enabled(broker):
         return error(request, context.api_version, ErrorCode.UNSUPPORTED_VERSION)
-    return broker.groups.consumer_group_heartbeat(context, request, context.api_version)
+    return context.node.groups.consumer_group_heartbeat(context, request, context.api_version)
 
 
 def error(request: ConsumerGroupHeartbeatRequest, version: int, code: ErrorCode) -> ConsumerGroupHeartbeatResponse:

@@ -11,6 +11,7 @@ from ottla.wire.messages.create_partitions import CreatePartitionsRequest, Creat
 
 if TYPE_CHECKING:
     from ottla.broker.broker import Broker
+    from ottla.broker.cluster import Topic
     from ottla.broker.dispatch import Context
 
 Wanted = CreatePartitionsRequest.CreatePartitionsTopic
@@ -20,15 +21,18 @@ Result = CreatePartitionsResponse.CreatePartitionsTopicResult
 def handle(broker: Broker, context: Context, request: CreatePartitionsRequest) -> CreatePartitionsResponse:
     named = Counter(wanted.name for wanted in request.topics)
     results = []
+    planned: list[tuple[Result, Topic, list[list[int]]]] = []
     for name, wanted in {wanted.name: wanted for wanted in request.topics}.items():
         result = Result(name=name)
         try:
             if named[name] > 1:
                 raise KafkaError(ErrorCode.INVALID_REQUEST, "the topic is named twice in the request")
-            _grow(broker, context, wanted, validate_only=request.validate_only)
+            planned.append((result, *_plan(broker, context, wanted)))
         except KafkaError as failure:
             result.error_code, result.error_message = failure.code, failure.message or None
         results.append(result)
+    if not request.validate_only:
+        _grow(broker, context, planned)
     return CreatePartitionsResponse(results=results)
 
 
@@ -36,8 +40,8 @@ def error(request: CreatePartitionsRequest, version: int, code: ErrorCode) -> Cr
     return CreatePartitionsResponse(results=[Result(name=wanted.name, error_code=code) for wanted in request.topics])
 
 
-def _grow(broker: Broker, context: Context, wanted: Wanted, *, validate_only: bool) -> None:
-    """Raises KafkaError."""
+def _plan(broker: Broker, context: Context, wanted: Wanted) -> tuple[Topic, list[list[int]]]:
+    """The topic and the replicas of each new partition. Raises KafkaError."""
     topic = broker.cluster.topics.get(wanted.name)
     if topic is None:
         raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
@@ -49,6 +53,16 @@ def _grow(broker: Broker, context: Context, wanted: Wanted, *, validate_only: bo
     spread = broker.metadata.plan_partitions(topic, wanted.count, given)
     if broker.throttle is not None:
         broker.throttle.mutate(context, len(spread), strict=context.api_version >= 3)
-    if not validate_only:
-        broker.metadata.add_partitions(topic, spread)
-        broker.log.info("partitions added", topic=topic.name, partitions=wanted.count, by=context.client_id)
+    return topic, spread
+
+
+def _grow(broker: Broker, context: Context, planned: list[tuple[Result, Topic, list[list[int]]]]) -> None:
+    """All of a request in one change of the metadata: one flush."""
+    try:
+        broker.metadata.add_partitions([(topic, spread) for _, topic, spread in planned])
+    except KafkaError as failure:
+        for result, _, _ in planned:
+            result.error_code, result.error_message = failure.code, failure.message or None
+        return
+    for _, topic, _ in planned:
+        broker.log.info("partitions added", topic=topic.name, partitions=len(topic.partitions), by=context.client_id)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def handle(
     broker: Broker, context: Context, request: DeleteGroupsRequest
 ) -> DeleteGroupsResponse | Pending[DeleteGroupsResponse]:
-    return broker.groups.delete_groups(context, request, context.api_version)
+    return context.node.groups.delete_groups(context, request, context.api_version)
 
 
 def error(request: DeleteGroupsRequest, version: int, code: ErrorCode) -> DeleteGroupsResponse:

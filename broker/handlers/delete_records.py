@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ottla.broker.broker import Broker
     from ottla.broker.cluster import Topic
     from ottla.broker.dispatch import Context
+    from ottla.broker.nodes import Node
 
 TopicResult = DeleteRecordsResponse.DeleteRecordsTopicResult
 PartitionResult = DeleteRecordsResponse.DeleteRecordsPartitionResult
@@ -25,7 +26,7 @@ def handle(broker: Broker, context: Context, request: DeleteRecordsRequest) -> D
     for (name, index), offset in asked.items():
         result = PartitionResult(partition_index=index, low_watermark=-1)
         try:
-            result.low_watermark = _delete(broker, name, index, offset)
+            result.low_watermark = _delete(broker, context.node, name, index, offset)
             broker.log.info(
                 "records deleted", topic=name, partition=index, below=result.low_watermark, by=context.client_id
             )
@@ -35,14 +36,14 @@ def handle(broker: Broker, context: Context, request: DeleteRecordsRequest) -> D
     return DeleteRecordsResponse(topics=list(topics.values()))
 
 
-def _delete(broker: Broker, name: str, index: int, offset: int) -> int:
+def _delete(broker: Broker, node: Node, name: str, index: int, offset: int) -> int:
     """The log start offset that came of it. Raises KafkaError, in Kafka's order of checks."""
     topic = broker.cluster.topics.get(name)
     if topic is None or topic.partition(index) is None:
         raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
     if topic.internal:
         raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION)
-    partition = broker.leader_of(name, index)
+    partition = broker.leader_of(node, name, index)
     if "delete" not in _cleanup_policy(broker, topic):
         raise KafkaError(ErrorCode.POLICY_VIOLATION)
     return partition.log.trim(offset)

@@ -25,6 +25,7 @@ def handle(broker: Broker, context: Context, request: DeleteTopicsRequest) -> De
     # However often a topic is named, it has one result.
     named = Counter((state.name, state.topic_id) for state in _states(request, version))
     results = []
+    doomed: list[tuple[Result, Topic]] = []
     for name, topic_id in named:
         result = Result(name=name, topic_id=topic_id)
         try:
@@ -40,12 +41,24 @@ def handle(broker: Broker, context: Context, request: DeleteTopicsRequest) -> De
                 raise KafkaError(ErrorCode.INVALID_REQUEST, "the topic is named twice in the request")
             if broker.throttle is not None:
                 broker.throttle.mutate(context, len(topic.partitions), strict=version >= 5)
-            broker.delete_topic(topic)
-            broker.log.info("topic deleted", topic=topic.name, by=context.client_id)
+            doomed.append((result, topic))
         except KafkaError as failure:
             result.error_code, result.error_message = failure.code, failure.message or None
         results.append(result)
+    _delete(broker, context, doomed)
     return DeleteTopicsResponse(responses=results)
+
+
+def _delete(broker: Broker, context: Context, doomed: list[tuple[Result, Topic]]) -> None:
+    """All topics of a request in one change of the metadata, as Kafka does: all or none, and one flush."""
+    try:
+        broker.delete_topics([topic for _, topic in doomed])
+    except KafkaError as failure:
+        for result, _ in doomed:
+            result.error_code, result.error_message = failure.code, failure.message or None
+        return
+    for _, topic in doomed:
+        broker.log.info("topic deleted", topic=topic.name, by=context.client_id)
 
 
 def _find(broker: Broker, name: str | None, topic_id: bytes) -> Topic:

@@ -28,10 +28,12 @@ def handle(broker: Broker, context: Context, request: DescribeClusterRequest) ->
     if request.endpoint_type != BROKERS:
         return error(request, context.api_version, ErrorCode.UNSUPPORTED_ENDPOINT_TYPE)
     brokers = []
-    for node in cluster.nodes.values():
+    for node in cluster.nodes.values() if request.include_fenced_brokers else cluster.live_nodes:
         host, port = node.endpoint(context.connection)
         brokers.append(
-            DescribeClusterResponse.DescribeClusterBroker(broker_id=node.id, host=host, port=port, rack=node.rack)
+            DescribeClusterResponse.DescribeClusterBroker(
+                broker_id=node.id, host=host, port=port, rack=node.rack, is_fenced=not node.is_up
+            )
         )
     return DescribeClusterResponse(
         cluster_id=cluster.cluster_id,

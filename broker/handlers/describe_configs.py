@@ -23,6 +23,7 @@ from ottla.wire.messages.describe_configs import DescribeConfigsRequest, Describ
 if TYPE_CHECKING:
     from ottla.broker.broker import Broker
     from ottla.broker.dispatch import Context
+    from ottla.broker.nodes import Node
 
 Resource = DescribeConfigsRequest.DescribeConfigsResource
 Result = DescribeConfigsResponse.DescribeConfigsResult
@@ -37,7 +38,9 @@ def handle(broker: Broker, context: Context, request: DescribeConfigsRequest) ->
         try:
             wanted = set(resource.configuration_keys or ())  # none or an empty list: all
             result.configs = [
-                _result(entry, request) for entry in _entries(broker, resource) if not wanted or entry.name in wanted
+                _result(entry, request)
+                for entry in _entries(broker, context.node, resource)
+                if not wanted or entry.name in wanted
             ]
         except KafkaError as failure:
             result.error_code, result.error_message = failure.code, failure.message or None
@@ -54,8 +57,8 @@ def error(request: DescribeConfigsRequest, version: int, code: ErrorCode) -> Des
     )
 
 
-def _entries(broker: Broker, resource: Resource) -> list[ConfigEntry]:
-    name = resource.resource_name
+def _entries(broker: Broker, node: Node, resource: Resource) -> list[ConfigEntry]:
+    name, config = resource.resource_name, broker.configs.settings_of(node)
     if resource.resource_type == TOPIC_RESOURCE:
         fault = name_fault(name)
         if fault is not None:
@@ -63,22 +66,22 @@ def _entries(broker: Broker, resource: Resource) -> list[ConfigEntry]:
         topic = broker.cluster.topics.get(name)
         if topic is None:
             raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"there is no topic {name!r}")
-        return broker.config.describe_topic(topic.overrides)
+        return config.describe_topic(topic.overrides)
     if resource.resource_type == BROKER_RESOURCE:
         if not name:
-            return describe_configs.describe_broker_defaults(broker.config)
-        _check_node(broker, name)
-        return broker.config.describe_broker()
+            return describe_configs.describe_broker_defaults(config)
+        _check_node(node, name)
+        return config.describe_broker()
     if resource.resource_type == LOGGER_RESOURCE:
         if not name:
             raise KafkaError(ErrorCode.INVALID_REQUEST, "Broker id must not be empty")
-        _check_node(broker, name)
+        _check_node(node, name)
         return describe_configs.describe_loggers(broker.configs.loggers)
     overrides = broker.cluster.configs.get((resource.resource_type, name), {})
     if resource.resource_type == GROUP_RESOURCE:
         if not name:
             raise KafkaError(ErrorCode.INVALID_REQUEST, "Group name must not be empty")
-        return describe_configs.describe_group(overrides, broker.config)
+        return describe_configs.describe_group(overrides, config)
     if resource.resource_type == CLIENT_METRICS_RESOURCE:
         if not name:
             raise KafkaError(ErrorCode.INVALID_REQUEST, "Client metrics subscription name must not be empty")
@@ -86,16 +89,14 @@ def _entries(broker: Broker, resource: Resource) -> list[ConfigEntry]:
     raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unsupported resource type: {resource.resource_type}")
 
 
-def _check_node(broker: Broker, name: str) -> None:
-    """Raises KafkaError INVALID_REQUEST unless `name` is this broker's id."""
+def _check_node(node: Node, name: str) -> None:
+    """Raises KafkaError INVALID_REQUEST unless `name` is the id of `node`."""
     try:
         node_id = int(name)
     except ValueError:
         raise KafkaError(ErrorCode.INVALID_REQUEST, f"Broker id must be an integer, but it is: {name}") from None
-    if node_id != broker.node.id:
-        raise KafkaError(
-            ErrorCode.INVALID_REQUEST, f"Unexpected broker id, expected {broker.node.id} but received {name}"
-        )
+    if node_id != node.id:
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unexpected broker id, expected {node.id} but received {name}")
 
 
 def _result(entry: ConfigEntry, request: DescribeConfigsRequest) -> ConfigResult:

@@ -16,7 +16,7 @@ GROUP_OPERATIONS = 3400  # what a client may do to a group without an authorizer
 
 
 def handle(broker: Broker, context: Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse:
-    response = broker.groups.describe_groups(context, request, context.api_version)
+    response = context.node.groups.describe_groups(context, request, context.api_version)
     if request.include_authorized_operations:
         for group in response.groups:
             group.authorized_operations = GROUP_OPERATIONS

@@ -28,6 +28,8 @@ def handle(broker: Broker, context: Context, request: DescribeLogDirsRequest) ->
             if topic is not None:
                 indexes = dict.fromkeys(wanted.partitions)
                 found[wanted.topic] = [p for p in topic.partitions if p.index in indexes]
+    node_id = context.node.id
+    found = {name: [p for p in partitions if node_id in p.replicas] for name, partitions in found.items()}
     total, usable = broker.store.disk_space()
     return DescribeLogDirsResponse(
         results=[

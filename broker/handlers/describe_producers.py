@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ottla.broker.broker import Broker
     from ottla.broker.cluster import Partition
     from ottla.broker.dispatch import Context
+    from ottla.broker.nodes import Node
 
 TopicResponse = DescribeProducersResponse.TopicResponse
 PartitionResponse = DescribeProducersResponse.PartitionResponse
@@ -28,15 +29,15 @@ def handle(broker: Broker, context: Context, request: DescribeProducersRequest) 
         asked.setdefault(topic.name, {}).update(dict.fromkeys(topic.partition_indexes))
     return DescribeProducersResponse(
         topics=[
-            TopicResponse(name=name, partitions=[_describe(broker, name, index) for index in indexes])
+            TopicResponse(name=name, partitions=[_describe(broker, context.node, name, index) for index in indexes])
             for name, indexes in asked.items()
         ]
     )
 
 
-def _describe(broker: Broker, topic: str, index: int) -> PartitionResponse:
+def _describe(broker: Broker, node: Node, topic: str, index: int) -> PartitionResponse:
     try:
-        known = _partition(broker, topic, index).log.producers_view()
+        known = _partition(broker, node, topic, index).log.producers_view()
     except KafkaError as failure:
         return PartitionResponse(partition_index=index, error_code=failure.code, error_message=failure.message or None)
     return PartitionResponse(
@@ -55,14 +56,19 @@ def _describe(broker: Broker, topic: str, index: int) -> PartitionResponse:
     )
 
 
-def _partition(broker: Broker, topic: str, index: int) -> Partition:
+def _partition(broker: Broker, node: Node, topic: str, index: int) -> Partition:
     """Raises KafkaError; a topic at fault is explained, a partition is not, as with Kafka."""
     fault = name_fault(topic)
     if fault is not None:
         raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, fault)
     if topic not in broker.cluster.topics:
         raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "there is no such topic")
-    return broker.leader_of(topic, index)
+    partition = broker.cluster.partition(topic, index)
+    if partition is None:
+        raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    if node.id not in partition.replicas:  # followers know too
+        raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+    return partition
 
 
 def error(request: DescribeProducersRequest, version: int, code: ErrorCode) -> DescribeProducersResponse:

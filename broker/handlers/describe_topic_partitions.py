@@ -14,7 +14,7 @@ from ottla.wire.messages.describe_topic_partitions import (
 
 if TYPE_CHECKING:
     from ottla.broker.broker import Broker
-    from ottla.broker.cluster import Partition
+    from ottla.broker.cluster import Cluster, Partition
     from ottla.broker.dispatch import Context
 
 TopicResponse = DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic
@@ -52,7 +52,7 @@ def handle(
                     name=name,
                     topic_id=topic.id,
                     is_internal=topic.internal,
-                    partitions=[_describe(partition) for partition in shown],
+                    partitions=[_describe(broker.cluster, partition) for partition in shown],
                     topic_authorized_operations=TOPIC_OPERATIONS,
                 )
             )
@@ -74,13 +74,15 @@ def _missing(name: str) -> TopicResponse:
     return TopicResponse(name=name, error_code=code, topic_authorized_operations=TOPIC_OPERATIONS)
 
 
-def _describe(partition: Partition) -> PartitionResponse:
+def _describe(cluster: Cluster, partition: Partition) -> PartitionResponse:
     return PartitionResponse(
+        error_code=ErrorCode.NONE,  # also without a leader
         partition_index=partition.index,
         leader_id=partition.leader,
         leader_epoch=partition.leader_epoch,
         replica_nodes=partition.replicas,
         isr_nodes=partition.isr,
-        eligible_leader_replicas=[],
-        last_known_elr=[],
+        offline_replicas=cluster.offline(partition.replicas),
+        eligible_leader_replicas=partition.elr,
+        last_known_elr=partition.last_known_elr,
     )

@@ -15,7 +15,7 @@ State = DescribeTransactionsResponse.TransactionState
 
 
 def handle(broker: Broker, context: Context, request: DescribeTransactionsRequest) -> DescribeTransactionsResponse:
-    return broker.transactions.describe_transactions(request, context.api_version)
+    return context.node.transactions.describe_transactions(request, context.api_version)
 
 
 def error(request: DescribeTransactionsRequest, version: int, code: ErrorCode) -> DescribeTransactionsResponse:

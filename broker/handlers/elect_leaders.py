@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ottla.broker.placement import PREFERRED, UNCLEAN, elect
+from ottla.broker.placement import PREFERRED, UNCLEAN
 from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.messages.elect_leaders import ElectLeadersRequest, ElectLeadersResponse
 
@@ -19,14 +19,14 @@ Result = ElectLeadersResponse.PartitionResult
 def handle(broker: Broker, context: Context, request: ElectLeadersRequest) -> ElectLeadersResponse:
     if request.election_type not in (PREFERRED, UNCLEAN):
         return error(request, context.api_version, ErrorCode.INVALID_REQUEST)
-    if request.topic_partitions is None:  # all; told are those that changed
+    if request.topic_partitions is None:  # all; told are those that changed, or should have
         asked = {topic.name: range(len(topic.partitions)) for topic in broker.cluster.topics.values()}
         found = [_elect(broker, name, indexes, request.election_type) for name, indexes in asked.items()]
         for topic in found:
             topic.partition_result = [
                 result for result in topic.partition_result if result.error_code != ErrorCode.ELECTION_NOT_NEEDED
             ]
-        return ElectLeadersResponse(replica_election_results=[topic for topic in found if topic.partition_result])
+        return ElectLeadersResponse(replica_election_results=found)
     return ElectLeadersResponse(
         replica_election_results=[
             _elect(broker, topic.topic, topic.partitions, request.election_type) for topic in request.topic_partitions
@@ -56,7 +56,7 @@ def _elect_one(broker: Broker, topic: str, index: int, kind: int) -> Result:
         partition = broker.cluster.partition(topic, index)
         if partition is None:
             raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "there is no such partition")
-        broker.metadata.change_partitions([elect(partition, kind)])
+        broker.failover.elect(partition, kind)
     except KafkaError as failure:
         result.error_code, result.error_message = failure.code, failure.message or None
     return result

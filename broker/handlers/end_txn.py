@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def handle(broker: Broker, context: Context, request: EndTxnRequest) -> Answer[EndTxnResponse]:
-    return broker.transactions.end_txn(request, context.api_version)
+    return context.node.transactions.end_txn(request, context.api_version)
 
 
 def error(request: EndTxnRequest, version: int, code: ErrorCode) -> EndTxnResponse:

@@ -18,22 +18,26 @@ if TYPE_CHECKING:
     from ottla.broker.broker import Broker
     from ottla.broker.cluster import Partition, Topic
     from ottla.broker.dispatch import Context
+    from ottla.broker.nodes import Node
 
 TopicResponse = FetchResponse.FetchableTopicResponse
 PartitionResponse = FetchResponse.PartitionData
 EpochEndOffset = FetchResponse.EpochEndOffset
 AbortedTransaction = FetchResponse.AbortedTransaction
 READ_COMMITTED = 1
+_FOLLOWERS_FROM = 11  # when consumers began to say where they are
+_TELLS_LEADER_FROM = 16
+_LED_ELSEWHERE = frozenset((ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.FENCED_LEADER_EPOCH))
 # A partition that is not there does not end the wait of the others (as observed); what a read says does.
 _KEEPS_WAITING = frozenset((ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID))
 
 
 def handle(broker: Broker, context: Context, request: FetchRequest) -> FetchResponse | Parked:
     try:
-        session, targets, incremental = broker.fetch_sessions.resolve(request, context.api_version)
+        session, targets, incremental = context.node.fetch_sessions.resolve(request, context.api_version)
     except KafkaError as fault:
         return error(request, context.api_version, fault.code)
-    fetch = _Fetch(broker, request, session, targets, incremental)
+    fetch = _Fetch(broker, context, request, session, targets, incremental)
     watched = fetch.watch()
     if watched is None or broker.stopping:
         return fetch.answer()
@@ -66,8 +70,11 @@ class _Fetch:
 
     __slots__ = (
         "_broker",
+        "_context",
         "_incremental",
         "_max_bytes",
+        "_node",
+        "_rack",
         "_replica_id",
         "_session",
         "_targets",
@@ -79,12 +86,17 @@ class _Fetch:
     def __init__(
         self,
         broker: Broker,
+        context: Context,
         request: FetchRequest,
         session: FetchSession | None,
         targets: dict[Key, FetchTarget],
         incremental: bool,
     ) -> None:
         self._broker = broker
+        self._context = context
+        self._node = context.connection.node
+        # KIP-392: a client of a rack is sent to the replica there, if the broker is told to
+        self._rack = request.rack_id if request.rack_id and _selects_by_rack(broker) else None
         self._session = session
         self._targets = targets
         self._incremental = incremental
@@ -107,7 +119,7 @@ class _Fetch:
                 if fault.code in _KEEPS_WAITING:
                     continue
                 return None
-            if diverging is not None:
+            if diverging is not None or (self._rack is not None and self._nearer_replica(partition, self._rack) >= 0):
                 return None
             log = partition.log
             available += min(
@@ -132,9 +144,12 @@ class _Fetch:
         partition = topic.partition(index) if topic is not None else None
         if partition is None:
             raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-        if partition.leader != broker.node.id:
+        node_id = self._node.id
+        leads = partition.leader == node_id
+        if target.current_leader_epoch != partition.leader_epoch and (leads or node_id in partition.replicas):
+            broker.check_leader_epoch(partition, target.current_leader_epoch)
+        if not leads and not self._may_follow(partition, node_id):
             raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
-        broker.check_leader_epoch(partition, target.current_leader_epoch)
         if self._replica_id >= 0:  # a follower, and nobody follows
             raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         if target.last_fetched_epoch >= 0:
@@ -146,12 +161,24 @@ class _Fetch:
             raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
         return partition, None
 
+    def _may_follow(self, partition: Partition, node_id: int) -> bool:
+        """KIP-392: a follower serves consumers that say their rack, or that they have none."""
+        return node_id in partition.replicas and self._context.api_version >= _FOLLOWERS_FROM
+
+    def _nearer_replica(self, partition: Partition, rack: str) -> int:
+        """The id of the node to read from instead, -1 if this one is near enough."""
+        if partition.leader != self._node.id or self._node.rack == rack:
+            return -1
+        nodes = self._broker.cluster.nodes
+        return next((node_id for node_id in partition.isr if nodes[node_id].rack == rack), -1)
+
     def answer(self) -> FetchResponse:
         left = self._max_bytes
         first = True  # the first batch found goes out whole, whatever the limits
         session = self._session
         responses: list[TopicResponse] = []
         served: list[Key] = []
+        led_elsewhere = False
         for key, target in self._targets.items():
             data, result = self._read(key, target, left, first)
             if result is not None:
@@ -163,7 +190,12 @@ class _Fetch:
                     data.records = result.records
             diverging = data.diverging_epoch.epoch >= 0
             if session is not None or self._incremental:
-                has_more = bool(data.error_code) or diverging or bool(served and served[-1] is key)
+                has_more = (
+                    bool(data.error_code)
+                    or diverging
+                    or data.preferred_read_replica >= 0
+                    or bool(served and served[-1] is key)
+                )
                 news = session is None or session.is_news(target, data.high_watermark, data.log_start_offset, has_more)
                 if self._incremental and not news:
                     continue
@@ -172,10 +204,37 @@ class _Fetch:
                 last = TopicResponse(topic=target.topic, topic_id=target.topic_id)
                 responses.append(last)
             last.partitions.append(data)
+            if data.error_code in _LED_ELSEWHERE:
+                led_elsewhere = True
         if session is not None:
             for key in served:
                 session.served(key)
-        return FetchResponse(session_id=session.id if session is not None else 0, responses=responses)
+        response = FetchResponse(session_id=session.id if session is not None else 0, responses=responses)
+        if led_elsewhere and self._context.api_version >= _TELLS_LEADER_FROM:
+            response.node_endpoints = self._tell_leaders(response)
+        return response
+
+    def _tell_leaders(self, response: FetchResponse) -> list[FetchResponse.NodeEndpoint]:
+        """KIP-951: who leads what was refused, so that nobody has to ask for metadata first; and where they are."""
+        cluster = self._broker.cluster
+        leaders: dict[int, Node] = {}
+        for topic_answer in response.responses:
+            topic = cluster.topics_by_id.get(topic_answer.topic_id)
+            for answer in topic_answer.partitions:
+                partition = topic.partition(answer.partition_index) if topic is not None else None
+                if partition is None or answer.error_code not in _LED_ELSEWHERE:
+                    continue
+                answer.current_leader = FetchResponse.LeaderIdAndEpoch(
+                    leader_id=partition.leader, leader_epoch=partition.leader_epoch
+                )
+                leader = cluster.leader(partition)
+                if leader is not None:
+                    leaders[leader.id] = leader
+        endpoints = []
+        for node in leaders.values():
+            host, port = node.endpoint(self._context.connection)
+            endpoints.append(FetchResponse.NodeEndpoint(node_id=node.id, host=host, port=port, rack=node.rack))
+        return endpoints
 
     def _read(
         self, key: Key, target: FetchTarget, left: int, first: bool
@@ -194,7 +253,9 @@ class _Fetch:
                 _tell_offsets(data, partition)
                 return data, None
             log = partition.log
-            if target.fetch_offset >= log.high_watermark or (not left and not first):
+            nearer = -1 if self._rack is None else self._nearer_replica(partition, self._rack)
+            if nearer >= 0 or target.fetch_offset >= log.high_watermark or (not left and not first):
+                data.preferred_read_replica = nearer
                 _tell_offsets(data, partition)
                 return data, None
             outcome = log.read(
@@ -219,6 +280,11 @@ class _Fetch:
         data.last_stable_offset = result.last_stable_offset
         data.log_start_offset = result.log_start_offset
         return data, result
+
+
+def _selects_by_rack(broker: Broker) -> bool:
+    name = broker.config.replica_selector_class
+    return name is not None and name.endswith("RackAwareReplicaSelector")
 
 
 def _tell_offsets(data: PartitionResponse, partition: Partition) -> None:

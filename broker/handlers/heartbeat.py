@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def handle(broker: Broker, context: Context, request: HeartbeatRequest) -> HeartbeatResponse:
-    return broker.groups.heartbeat(context, request, context.api_version)
+    return context.node.groups.heartbeat(context, request, context.api_version)
 
 
 def error(request: HeartbeatRequest, version: int, code: ErrorCode) -> HeartbeatResponse:

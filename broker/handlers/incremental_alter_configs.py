@@ -31,7 +31,7 @@ def handle(
     return IncrementalAlterConfigsResponse(
         responses=[
             Result(resource_type=kind, resource_name=name, error_code=code, error_message=message)
-            for (kind, name), code, message in alter(broker, wanted, validate_only=request.validate_only)
+            for (kind, name), code, message in alter(broker, context.node, wanted, validate_only=request.validate_only)
         ]
     )
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def handle(broker: Broker, context: Context, request: InitProducerIdRequest) -> Answer[InitProducerIdResponse]:
     if request.transactional_id is not None:
-        return broker.transactions.init_producer_id(request, context.api_version)
+        return context.node.transactions.init_producer_id(request, context.api_version)
     if (request.producer_id == -1) != (request.producer_epoch == -1):
         return error(request, context.api_version, ErrorCode.INVALID_REQUEST)
     return InitProducerIdResponse(producer_id=broker.metadata.new_producer_id(), producer_epoch=0)

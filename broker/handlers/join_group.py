@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def handle(
     broker: Broker, context: Context, request: JoinGroupRequest
 ) -> JoinGroupResponse | Pending[JoinGroupResponse]:
-    return broker.groups.join_group(context, request, context.api_version)
+    return context.node.groups.join_group(context, request, context.api_version)
 
 
 def error(request: JoinGroupRequest, version: int, code: ErrorCode) -> JoinGroupResponse:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def handle(
     broker: Broker, context: Context, request: LeaveGroupRequest
 ) -> LeaveGroupResponse | Pending[LeaveGroupResponse]:
-    return broker.groups.leave_group(context, request, context.api_version)
+    return context.node.groups.leave_group(context, request, context.api_version)
 
 
 def error(request: LeaveGroupRequest, version: int, code: ErrorCode) -> LeaveGroupResponse:

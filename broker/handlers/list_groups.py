@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def handle(broker: Broker, context: Context, request: ListGroupsRequest) -> ListGroupsResponse:
-    return broker.groups.list_groups(context, request, context.api_version)
+    return context.node.groups.list_groups(context, request, context.api_version)
 
 
 def error(request: ListGroupsRequest, version: int, code: ErrorCode) -> ListGroupsResponse:

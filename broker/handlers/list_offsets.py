@@ -46,8 +46,7 @@ def handle(broker: Broker, context: Context, request: ListOffsetsRequest) -> Lis
                 raise KafkaError(ErrorCode.INVALID_REQUEST)
             if part.timestamp < 0 and context.api_version < _SPECIAL_FROM_VERSION.get(part.timestamp, _NEVER):
                 raise KafkaError(ErrorCode.UNSUPPORTED_VERSION)
-            partition = broker.leader_of(name, index)
-            broker.check_leader_epoch(partition, part.current_leader_epoch)
+            partition = broker.leader_of(context.node, name, index, part.current_leader_epoch)
             outcome = _find(partition, part.timestamp, request.isolation_level)
             if isinstance(outcome, Done):
                 _fill(answer, outcome.value, context.api_version)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def handle(broker: Broker, context: Context, request: ListTransactionsRequest) -> ListTransactionsResponse:
-    return broker.transactions.list_transactions(request, context.api_version)
+    return context.node.transactions.list_transactions(request, context.api_version)
 
 
 def error(request: ListTransactionsRequest, version: int, code: ErrorCode) -> ListTransactionsResponse:

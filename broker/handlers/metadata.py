@@ -13,7 +13,7 @@ from ottla.wire.schema import ZERO_UUID
 
 if TYPE_CHECKING:
     from ottla.broker.broker import Broker
-    from ottla.broker.cluster import Topic
+    from ottla.broker.cluster import Cluster, Topic
     from ottla.broker.dispatch import Context
 
 TopicResponse = MetadataResponse.MetadataResponseTopic
@@ -31,7 +31,7 @@ def handle(broker: Broker, context: Context, request: MetadataRequest) -> Metada
     wanted = request.topics
     operations = TOPIC_OPERATIONS if request.include_topic_authorized_operations else NOT_ASKED
     if wanted is None or (version == 0 and not wanted):
-        topics = [_describe(topic, operations) for topic in cluster.topics.values()]
+        topics = [_describe(cluster, topic, operations) for topic in cluster.topics.values()]
     else:
         if version < 12 and any(topic.name is None or topic.topic_id != ZERO_UUID for topic in wanted):
             return error(request, version, ErrorCode.INVALID_REQUEST)
@@ -45,7 +45,7 @@ def handle(broker: Broker, context: Context, request: MetadataRequest) -> Metada
             names = dict.fromkeys(topic.name for topic in wanted if topic.name is not None)
             topics = [_by_name(broker, context, name, create, operations) for name in names]
     brokers = []
-    for node in cluster.nodes.values():
+    for node in cluster.live_nodes:
         host, port = node.endpoint(context.connection)
         brokers.append(MetadataResponse.MetadataResponseBroker(node_id=node.id, host=host, port=port, rack=node.rack))
     cluster_operations = NOT_ASKED
@@ -73,7 +73,7 @@ def _by_id(broker: Broker, topic_id: bytes, operations: int) -> TopicResponse:
     topic = broker.cluster.topics_by_id.get(topic_id)
     if topic is None:
         return TopicResponse(error_code=ErrorCode.UNKNOWN_TOPIC_ID, name=None, topic_id=topic_id)
-    return _describe(topic, operations)
+    return _describe(broker.cluster, topic, operations)
 
 
 def _by_name(broker: Broker, context: Context, name: str, create: bool, operations: int) -> TopicResponse:
@@ -89,10 +89,10 @@ def _by_name(broker: Broker, context: Context, name: str, create: bool, operatio
                 code = failure.code
         if topic is None:
             return TopicResponse(error_code=code, name=name, topic_authorized_operations=operations)
-    return _describe(topic, operations)
+    return _describe(broker.cluster, topic, operations)
 
 
-def _describe(topic: Topic, operations: int) -> TopicResponse:
+def _describe(cluster: Cluster, topic: Topic, operations: int) -> TopicResponse:
     return TopicResponse(
         error_code=0,
         name=topic.name,
@@ -100,11 +100,13 @@ def _describe(topic: Topic, operations: int) -> TopicResponse:
         is_internal=topic.internal,
         partitions=[
             PartitionResponse(
+                error_code=ErrorCode.NONE if partition.leader >= 0 else ErrorCode.LEADER_NOT_AVAILABLE,
                 partition_index=partition.index,
                 leader_id=partition.leader,
                 leader_epoch=partition.leader_epoch,
                 replica_nodes=partition.replicas,
                 isr_nodes=partition.isr,
+                offline_replicas=cluster.offline(partition.replicas),
             )
             for partition in topic.partitions
         ],

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def handle(
     broker: Broker, context: Context, request: OffsetCommitRequest
 ) -> OffsetCommitResponse | Pending[OffsetCommitResponse]:
-    return broker.groups.commit_offsets(context, request, context.api_version)
+    return context.node.groups.commit_offsets(context, request, context.api_version)
 
 
 def error(request: OffsetCommitRequest, version: int, code: ErrorCode) -> OffsetCommitResponse:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def handle(
     broker: Broker, context: Context, request: OffsetDeleteRequest
 ) -> OffsetDeleteResponse | Pending[OffsetDeleteResponse]:
-    return broker.groups.delete_offsets(context, request, context.api_version)
+    return context.node.groups.delete_offsets(context, request, context.api_version)
 
 
 def error(request: OffsetDeleteRequest, version: int, code: ErrorCode) -> OffsetDeleteResponse:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def handle(broker: Broker, context: Context, request: OffsetFetchRequest) -> OffsetFetchResponse:
-    return broker.groups.fetch_offsets(context, request, context.api_version)
+    return context.node.groups.fetch_offsets(context, request, context.api_version)
 
 
 def error(request: OffsetFetchRequest, version: int, code: ErrorCode) -> OffsetFetchResponse:

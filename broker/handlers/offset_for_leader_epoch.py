@@ -23,8 +23,7 @@ def handle(broker: Broker, context: Context, request: OffsetForLeaderEpochReques
     for (name, index), part in asked.items():
         result = EpochEndOffset(partition=index)
         try:
-            partition = broker.leader_of(name, index)
-            broker.check_leader_epoch(partition, part.current_leader_epoch)
+            partition = broker.leader_of(context.node, name, index, part.current_leader_epoch)
             if part.leader_epoch == partition.leader_epoch:  # reaches to the end, also before its first record
                 result.leader_epoch, result.end_offset = part.leader_epoch, partition.log.log_end_offset
             else:

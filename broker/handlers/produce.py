@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ottla.broker.broker import Broker
     from ottla.broker.cluster import Partition, Topic
     from ottla.broker.dispatch import Context
+    from ottla.broker.nodes import Node
     from ottla.broker.transactions import Verdicts
     from ottla.coordinator.ports import ProducerIdentity
     from ottla.wire.schema import Message
@@ -40,9 +41,11 @@ PartitionData = ProduceRequest.PartitionProduceData
 TopicResponse = ProduceResponse.TopicProduceResponse
 PartitionResponse = ProduceResponse.PartitionProduceResponse
 
+ALL = -1  # acks
 ADMIN_CLIENT_ID = "__admin_client"  # may write to internal topics, as in Kafka
 _LOW_ATTRIBUTES = ATTRIBUTES + 1
 _ZSTD = 4
+_TELLS_LEADER_FROM = 10
 _SIZE_AND_MAGIC = Struct(">i4xb")  # of a batch, from BATCH_LENGTH on
 # Older clients would not try again for these; for NOT_ENOUGH_REPLICAS they do, without asking for metadata.
 _COORDINATOR_AWAY = frozenset(
@@ -108,6 +111,7 @@ def _append_all(
     responses: list[TopicResponse] = []
     waiting: list[tuple[PartitionResponse, Pending[Appended]]] = []
     failed: ErrorCode | None = None
+    led_elsewhere = False
     for topic_data in request.topic_data:
         topic = cluster.topics_by_id.get(topic_data.topic_id) if by_id else cluster.topics.get(topic_data.name)
         partitions = topic_data.partition_data
@@ -124,6 +128,7 @@ def _append_all(
                 answer = _append(broker, context, request, topic, data, verdicts, waiting)
             if answer.error_code:
                 failed = ErrorCode(answer.error_code)
+                led_elsewhere |= failed is ErrorCode.NOT_LEADER_OR_FOLLOWER
             answers.append(answer)
         responses.append(TopicResponse(name=topic_data.name, topic_id=topic_data.topic_id, partition_responses=answers))
     if request.acks == 0:
@@ -131,6 +136,8 @@ def _append_all(
             raise CloseConnection(f"Produce with acks=0 failed with {failed.name} (client id {context.client_id!r})")
         return None
     response = ProduceResponse(responses=responses)
+    if led_elsewhere and context.api_version >= _TELLS_LEADER_FROM:
+        response.node_endpoints = _tell_leaders(broker, context, response)
     if not waiting:
         return response
 
@@ -163,6 +170,29 @@ def error(request: ProduceRequest, version: int, code: ErrorCode) -> ProduceResp
     )
 
 
+def _tell_leaders(broker: Broker, context: Context, response: ProduceResponse) -> list[ProduceResponse.NodeEndpoint]:
+    """KIP-951: who leads what was refused, so that nobody has to ask for metadata first; and where they are."""
+    cluster = broker.cluster
+    leaders: dict[int, Node] = {}
+    for topic_answer in response.responses:
+        topic = cluster.topics.get(topic_answer.name) or cluster.topics_by_id.get(topic_answer.topic_id)
+        for answer in topic_answer.partition_responses:
+            partition = topic.partition(answer.index) if topic is not None else None
+            if partition is None or answer.error_code != ErrorCode.NOT_LEADER_OR_FOLLOWER:
+                continue
+            answer.current_leader = ProduceResponse.LeaderIdAndEpoch(
+                leader_id=partition.leader, leader_epoch=partition.leader_epoch
+            )
+            leader = cluster.leader(partition)
+            if leader is not None:
+                leaders[leader.id] = leader
+    endpoints = []
+    for node in leaders.values():
+        host, port = node.endpoint(context.connection)
+        endpoints.append(ProduceResponse.NodeEndpoint(node_id=node.id, host=host, port=port, rack=node.rack))
+    return endpoints
+
+
 def _is_transactional(request: ProduceRequest) -> bool:
     """Whether any batch is part of a transaction."""
     for topic in request.topic_data:
@@ -190,11 +220,13 @@ def _admit(
         topic = cluster.topics_by_id.get(topic_data.topic_id) if version >= 13 else cluster.topics.get(topic_data.name)
         for data in topic_data.partition_data:
             partition = topic.partition(data.index) if topic is not None else None
+            if partition is None or partition.leader != context.connection.node.id:
+                continue
             try:
                 batch = RecordBatch(_one_batch(data.records, version))
             except KafkaError:
                 continue
-            if partition is not None and batch.is_transactional and batch.producer_id >= 0:
+            if batch.is_transactional and batch.producer_id >= 0:
                 producers.add((batch.producer_id, batch.producer_epoch))
                 partitions.append(partition)
     if not partitions:
@@ -222,14 +254,18 @@ def _append(
         records = _one_batch(data.records, context.api_version)
         transaction_version = 0
         if verdicts is not None:
+            if partition.leader != context.connection.node.id:  # nobody asked the coordinator
+                raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
             transaction_version = _check_verdict(verdicts.get(partition), RecordBatch(records), context.api_version)
         if not -1 <= request.acks <= 1:
             raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS, "acks must be -1, 0 or 1")
         if topic.internal and context.client_id != ADMIN_CLIENT_ID:
             raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, "internal topics are written by the broker")
-        if partition.leader != broker.node.id:
+        if partition.leader != context.connection.node.id:
             raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         log_start_offset = partition.log.log_start_offset
+        if request.acks == ALL and len(partition.isr) < len(partition.replicas):
+            broker.check_min_isr(partition)
         outcome = partition.log.append(
             records, leader_epoch=partition.leader_epoch, transaction_version=transaction_version
         )

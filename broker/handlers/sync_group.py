@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def handle(
     broker: Broker, context: Context, request: SyncGroupRequest
 ) -> SyncGroupResponse | Pending[SyncGroupResponse]:
-    return broker.groups.sync_group(context, request, context.api_version)
+    return context.node.groups.sync_group(context, request, context.api_version)
 
 
 def error(request: SyncGroupRequest, version: int, code: ErrorCode) -> SyncGroupResponse:

@@ -29,7 +29,7 @@ def handle(
             ClientProtocol.of_offset_commit(context.api_version),
         )
 
-    return broker.groups.commit_transactional_offsets(context, request, context.api_version, admit)
+    return context.node.groups.commit_transactional_offsets(context, request, context.api_version, admit)
 
 
 def error(request: TxnOffsetCommitRequest, version: int, code: ErrorCode) -> TxnOffsetCommitResponse:

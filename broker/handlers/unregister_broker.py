@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def handle(broker: Broker, context: Context, request: UnregisterBrokerRequest) -> UnregisterBrokerResponse:
     if request.broker_id not in broker.cluster.nodes:
         code, text = ErrorCode.BROKER_ID_NOT_REGISTERED, f"no broker {request.broker_id} is registered"
-    else:  # Kafka forgets it, and it registers again at its next heartbeat
+    else:  # it is part of this process, up or down; Kafka forgets it, and it registers again at its next heartbeat
         code, text = ErrorCode.INVALID_REQUEST, f"broker {request.broker_id} is running; stop it first"
     return UnregisterBrokerResponse(error_code=code, error_message=text)
 

@@ -16,6 +16,7 @@ from ottla.wire.messages.write_txn_markers import WriteTxnMarkersRequest, WriteT
 if TYPE_CHECKING:
     from ottla.broker.broker import Broker
     from ottla.broker.dispatch import Context
+    from ottla.broker.nodes import Node
 
 Marker = WriteTxnMarkersRequest.WritableTxnMarker
 MarkerResult = WriteTxnMarkersResponse.WritableTxnMarkerResult
@@ -34,6 +35,7 @@ def handle(broker: Broker, context: Context, request: WriteTxnMarkersRequest) ->
             for index in dict.fromkeys(topic.partition_indexes):
                 answers[index] = ErrorCode.NONE
                 try:
+                    _check_leader(broker, context.node, topic.name, index)
                     outcome = _write(broker, marker, topic.name, index)
                 except KafkaError as error:
                     answers[index] = error.code
@@ -62,6 +64,14 @@ def handle(broker: Broker, context: Context, request: WriteTxnMarkersRequest) ->
         return _response(codes)
 
     return Parked(all_settled([pending for _, _, pending in waiting]), finish)
+
+
+def _check_leader(broker: Broker, node: Node, topic: str, index: int) -> None:
+    """Raises KafkaError as `leader_of`; a node that holds no replica does not know the partition, as in Kafka."""
+    partition = broker.cluster.partition(topic, index)
+    if partition is not None and node.id not in partition.replicas:
+        raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    broker.leader_of(node, topic, index)
 
 
 def _write(broker: Broker, marker: Marker, topic: str, index: int) -> Outcome[None]:

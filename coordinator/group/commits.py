@@ -69,11 +69,15 @@ def decide_commit(
     request: OffsetCommitRequest,
     version: int,
     *,
+    refusal: ErrorCode,
     topics: TopicLookup,
     config: GroupConfig,
     now_ms: int,
 ) -> Result[OffsetCommitResponse]:
-    """OffsetCommit: records of the partitions that may be committed, and the answer for all. `now_ms` is wall time."""
+    """OffsetCommit: records of the partitions that may be committed, and the answer for all. `now_ms` is wall time.
+
+    `refusal`: why nobody can commit for the group here, NONE if the group may decide.
+    """
     has_expiry = request.retention_time_ms != -1
     commit = _Commit(
         request.group_id,
@@ -89,7 +93,7 @@ def decide_commit(
             ErrorCode.GROUP_ID_NOT_FOUND if version >= _GROUP_ID_NOT_FOUND_FROM else ErrorCode.ILLEGAL_GENERATION
         ),
     )
-    codes, records = _decide(group, commit, topics, config, now_ms)
+    codes, records = _decide(group, commit, topics, config, now_ms, refusal or None)
     return Result(
         _answer(request, codes),
         records,
@@ -123,9 +127,7 @@ def decide_transactional_commit(
         expire_timestamp_ms=None,
         unknown_group=ErrorCode.ILLEGAL_GENERATION,
     )
-    codes, records = _decide(
-        group, commit, topics, config, now_ms, None if refusal is ErrorCode.NONE else group_write_error(refusal)
-    )
+    codes, records = _decide(group, commit, topics, config, now_ms, group_write_error(refusal) or None)
     if version < _TXN_STALE_EPOCH_FROM:
         codes = [
             [ErrorCode.ILLEGAL_GENERATION if code is ErrorCode.STALE_MEMBER_EPOCH else code for code in each]
@@ -137,16 +139,6 @@ def decide_transactional_commit(
         refused=lambda code: _txn_answer(request, _instead(codes, group_write_error(code))),
         producer=(request.producer_id, request.producer_epoch),
     )
-
-
-def commit_refused(request: OffsetCommitRequest, code: ErrorCode) -> OffsetCommitResponse:
-    """The same code for every partition."""
-    return _answer(request, [[code] * len(topic.partitions) for topic in request.topics])
-
-
-def transactional_commit_refused(request: TxnOffsetCommitRequest, code: ErrorCode) -> TxnOffsetCommitResponse:
-    """The same code for every partition."""
-    return _txn_answer(request, [[code] * len(topic.partitions) for topic in request.topics])
 
 
 def names_something(request: TxnOffsetCommitRequest, version: int, topics: TopicLookup) -> bool:

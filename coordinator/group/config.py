@@ -42,7 +42,6 @@ class GroupConfig:
         "group_consumer_min_assignment_interval_ms",
         "group_consumer_min_heartbeat_interval_ms",
         "group_consumer_min_session_timeout_ms",
-        "group_consumer_regex_refresh_interval_ms",
         "group_consumer_session_timeout_ms",
         "group_coordinator_rebalance_protocols",
         "group_initial_rebalance_delay_ms",
@@ -75,7 +74,6 @@ class GroupConfig:
         group_consumer_max_size: int = _INT32_MAX,
         group_consumer_assignors: tuple[str, ...] = ("uniform", "range"),
         group_consumer_migration_policy: str = "bidirectional",
-        group_consumer_regex_refresh_interval_ms: int = 600_000,
         group_coordinator_rebalance_protocols: frozenset[str] = frozenset(("classic", "consumer")),
         offset_metadata_max_bytes: int = 4_096,
         offsets_retention_minutes: int = 10_080,
@@ -102,7 +100,6 @@ class GroupConfig:
         self.group_consumer_max_size = group_consumer_max_size
         self.group_consumer_assignors = group_consumer_assignors  # the first is used when no member asks for one
         self.group_consumer_migration_policy = group_consumer_migration_policy  # disabled, downgrade, upgrade, both
-        self.group_consumer_regex_refresh_interval_ms = group_consumer_regex_refresh_interval_ms
         self.group_coordinator_rebalance_protocols = group_coordinator_rebalance_protocols
         self.offset_metadata_max_bytes = offset_metadata_max_bytes
         self.offsets_retention_minutes = offsets_retention_minutes

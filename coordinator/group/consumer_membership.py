@@ -115,11 +115,10 @@ class ConsumerMembership:
     # -- requests -----------------------------------------------------------------------------------------------------
 
     def heartbeat(
-        self, ctx: RequestContext, request: ConsumerGroupHeartbeatRequest, version: int
+        self, ctx: RequestContext, request: ConsumerGroupHeartbeatRequest
     ) -> Answer[ConsumerGroupHeartbeatResponse]:
-        """ConsumerGroupHeartbeat: join, go on, leave."""
+        """ConsumerGroupHeartbeat that passed `check_heartbeat`: join, go on, leave."""
         try:
-            check_heartbeat(request, version, self._config.group_consumer_assignors)
             if request.member_epoch in (LEAVE_EPOCH, STATIC_LEAVE_EPOCH):
                 return self._leave(request)
             return self._heartbeat(ctx, request)

@@ -1,19 +1,28 @@
 """The group coordinator as the broker sees it: a method a request, `replay` and `loaded` to begin, `shutdown` to end.
 
-It finds the shard of a group and hands on. Authorization, and whether this node coordinates the group, come before.
+It finds what serves a group and hands on; a group whose partition another node leads gets NOT_COORDINATOR.
+Authorization comes before.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Set
+from functools import partial
 
 from ottla.coordinator.group import admin, commits, consumer_admin, offsets
 from ottla.coordinator.group.classic import ClassicGroup
 from ottla.coordinator.group.config import GroupConfig, GroupConfigs, SameForAll
 from ottla.coordinator.group.consumer import ConsumerGroup
-from ottla.coordinator.group.consumer_membership import ConsumerMembership, heartbeat_error
-from ottla.coordinator.group.membership import ClassicMembership, join_error, leave_error, sync_error
+from ottla.coordinator.group.consumer_membership import ConsumerMembership, check_heartbeat, heartbeat_error
+from ottla.coordinator.group.membership import (
+    ClassicMembership,
+    check_join,
+    check_sync,
+    join_error,
+    leave_error,
+    sync_error,
+)
 from ottla.coordinator.group.mixed import ClassicMembers
 from ottla.coordinator.group.records import commit_tombstone
 from ottla.coordinator.group.shard import GroupShard
@@ -23,7 +32,7 @@ from ottla.coordinator.state_record import StateRecord
 from ottla.coordinator.timers import TimerHandle, Timers
 from ottla.log.clock import Clock
 from ottla.log.ids import Ids
-from ottla.wire.errors import ErrorCode
+from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.hashing import partition_for_group
 from ottla.wire.messages.consumer_group_describe import ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse
 from ottla.wire.messages.consumer_group_heartbeat import (
@@ -63,40 +72,31 @@ class GroupCoordinator:
         partitions: int,
         append: Append,
         topics: TopicLookup,
+        led: Collection[int] | None = None,
         events: Events | None = None,
         configs: GroupConfigs | None = None,
     ) -> None:
-        """`configs`: what operators set for single groups; none by default."""
+        """`led`: the partitions that are this node's, all by default. `configs`: what operators set for single groups,
+        none by default."""
         self._clock = clock
         self._timers = timers
         self._config = config
         self._topics = topics
         self._events = events if events is not None else NoEvents()
-        self._shards: list[GroupShard] = []
-        self._memberships: list[ClassicMembership] = []
-        self._consumers: list[ConsumerMembership] = []
-        self._mixed: list[ClassicMembers] = []
-        configs = configs if configs is not None else SameForAll(config)
-        for partition in range(partitions):
-            shard = GroupShard(partition, append=append, clock=clock, events=self._events)
-            membership = ClassicMembership(
-                shard, clock=clock, ids=ids, timers=timers, config=config, events=self._events
-            )
-            self._shards.append(shard)
-            self._memberships.append(membership)
-            consumers = ConsumerMembership(
-                shard,
-                membership,
-                clock=clock,
-                ids=ids,
-                timers=timers,
-                topics=topics,
-                config=config,
-                configs=configs,
-                events=self._events,
-            )
-            self._consumers.append(consumers)
-            self._mixed.append(ClassicMembers(consumers, clock=clock, ids=ids, topics=topics, config=config))
+        self._units: list[_Unit | None] = [None] * partitions
+        self._make_unit = partial(
+            _Unit,
+            append=append,
+            clock=clock,
+            ids=ids,
+            timers=timers,
+            topics=topics,
+            config=config,
+            configs=configs if configs is not None else SameForAll(config),
+            events=self._events,
+        )
+        for partition in range(partitions) if led is None else led:
+            self.elected(partition)
         self._closed = False
         self._housekeeping: TimerHandle | None = None
         self._replayed = 0
@@ -106,90 +106,128 @@ class GroupCoordinator:
 
     @property
     def partitions(self) -> int:
-        """Over how many partitions of `__consumer_offsets` groups are spread."""
-        return len(self._shards)
+        """Over how many partitions of `__consumer_offsets` groups are spread, over all nodes."""
+        return len(self._units)
 
     def partition_for(self, group_id: str) -> int:
         """The partition of `__consumer_offsets` that holds a group."""
-        return partition_for_group(group_id, len(self._shards))
+        return partition_for_group(group_id, len(self._units))
+
+    def leads(self, partition: int) -> bool:
+        """Whether the groups of a partition are this node's to coordinate."""
+        return self._units[partition] is not None
+
+    def elected(self, partition: int) -> None:
+        """The partition is this node's from now on: what it holds is to be replayed next, then `began`."""
+        self._units[partition] = self._make_unit(partition)
 
     def replay(self, partition: int, key: bytes, value: bytes | None, producer: ProducerIdentity | None = None) -> None:
-        """Apply a stored record at start-up, in log order. Unknown kinds are skipped and counted in `stats`."""
+        """Apply a stored record, in log order. Unknown kinds are skipped and counted in `stats`."""
         self._replayed += 1
-        if not self._shards[partition].replay(key, value, producer):
+        unit = self._units[partition]
+        if unit is not None and not unit.shard.replay(key, value, producer):
             self._not_understood += 1
 
     def replay_marker(self, partition: int, producer: ProducerIdentity, commit: bool) -> None:
         """The transaction of `producer` ended in this partition: its pending offsets count now, or never."""
-        self._shards[partition].offsets.end_transaction(producer[0], commit)
+        unit = self._units[partition]
+        if unit is not None:
+            unit.shard.offsets.end_transaction(producer[0], commit)
 
     def loaded(self) -> None:
-        """All is replayed: groups go on where they were, sessions and housekeeping start."""
-        for membership in self._memberships:
-            membership.loaded()
-        for consumers in self._consumers:
-            consumers.loaded()
+        """At start all is replayed: groups go on where they were, sessions and housekeeping start."""
+        for partition in range(len(self._units)):
+            self.began(partition)
         self._schedule_housekeeping()
+
+    def began(self, partition: int) -> None:
+        """The partition is replayed: its groups go on where they were, their sessions start anew."""
+        unit = self._units[partition]
+        if unit is not None:
+            unit.memberships.loaded()
+            unit.consumers.loaded()
+            self._write(unit.shard, _batches(offsets.orphan_records(unit.shard.offsets, self._topics)))
+
+    def resigned(self, partition: int) -> None:
+        """Another node leads the partition: who waits gets NOT_COORDINATOR, what was never written is forgotten."""
+        unit = self._units[partition]
+        if unit is not None:
+            self._units[partition] = None
+            unit.resign()
 
     def shutdown(self) -> None:
         """Answer all who wait with NOT_COORDINATOR; every later request gets that too."""
         self._closed = True
         if self._housekeeping is not None:
             self._housekeeping.cancel()
-        for membership in self._memberships:
-            membership.shutdown()
-        for consumers in self._consumers:
-            consumers.shutdown()
+        for unit in self._units:
+            if unit is not None:
+                unit.resign()
 
     # -- members ------------------------------------------------------------------------------------------------------
 
     def join_group(self, ctx: RequestContext, request: JoinGroupRequest, version: int) -> Answer[JoinGroupResponse]:
         """JoinGroup (11): parked until the join phase ends."""
-        if self._closed:
-            return join_error(ErrorCode.NOT_COORDINATOR, request.member_id, version)
-        index = self.partition_for(request.group_id)
-        group = self._shards[index].consumer(request.group_id)
+        code = check_join(request, self._config)
+        if code is not ErrorCode.NONE:
+            return join_error(code, request.member_id, version)
+        unit = self._unit(request.group_id)
+        if unit is None:
+            return join_error(ErrorCode.NOT_COORDINATOR, "", version)
+        group = unit.shard.consumer(request.group_id)
         if group is not None and group.members:
-            return self._mixed[index].join(ctx, group, request, version)
-        return self._memberships[index].join(ctx, request, version)
+            return unit.mixed.join(ctx, group, request, version)
+        return unit.memberships.join(ctx, request, version)
 
     def sync_group(self, ctx: RequestContext, request: SyncGroupRequest, version: int) -> Answer[SyncGroupResponse]:
         """SyncGroup (14): parked until the leader's assignment is written."""
-        if self._closed:
+        code = check_sync(request, version)
+        if code is not ErrorCode.NONE:
+            return sync_error(code)
+        unit = self._unit(request.group_id)
+        if unit is None:
             return sync_error(ErrorCode.NOT_COORDINATOR)
-        index = self.partition_for(request.group_id)
-        group = self._shards[index].consumer(request.group_id)
+        group = unit.shard.consumer(request.group_id)
         if group is not None:
-            return self._mixed[index].sync(group, request, version)
-        return self._memberships[index].sync(ctx, request, version)
+            return unit.mixed.sync(group, request)
+        return unit.memberships.sync(ctx, request)
 
     def heartbeat(self, ctx: RequestContext, request: HeartbeatRequest, version: int) -> HeartbeatResponse:
         """Heartbeat (12)."""
-        if self._closed:
+        if not request.group_id:
+            return HeartbeatResponse(error_code=ErrorCode.INVALID_GROUP_ID)
+        unit = self._unit(request.group_id)
+        if unit is None:
             return HeartbeatResponse(error_code=ErrorCode.NOT_COORDINATOR)
-        index = self.partition_for(request.group_id)
-        group = self._shards[index].consumer(request.group_id)
+        group = unit.shard.consumer(request.group_id)
         if group is not None:
-            return self._mixed[index].heartbeat(group, request)
-        return self._memberships[index].heartbeat(ctx, request, version)
+            return unit.mixed.heartbeat(group, request)
+        return unit.memberships.heartbeat(ctx, request, version)
 
     def leave_group(self, ctx: RequestContext, request: LeaveGroupRequest, version: int) -> Answer[LeaveGroupResponse]:
         """LeaveGroup (13)."""
-        if self._closed:
+        if not request.group_id:
+            return leave_error(ErrorCode.INVALID_GROUP_ID)
+        unit = self._unit(request.group_id)
+        if unit is None:
             return leave_error(ErrorCode.NOT_COORDINATOR)
-        index = self.partition_for(request.group_id)
-        group = self._shards[index].consumer(request.group_id)
+        group = unit.shard.consumer(request.group_id)
         if group is not None:
-            return self._mixed[index].leave(group, request, version)
-        return self._memberships[index].leave(ctx, request, version)
+            return unit.mixed.leave(group, request, version)
+        return unit.memberships.leave(ctx, request, version)
 
     def consumer_group_heartbeat(
         self, ctx: RequestContext, request: ConsumerGroupHeartbeatRequest, version: int
     ) -> Answer[ConsumerGroupHeartbeatResponse]:
         """ConsumerGroupHeartbeat (68): answered once what it changed is written."""
-        if self._closed:
+        try:
+            check_heartbeat(request, version, self._config.group_consumer_assignors)
+        except KafkaError as error:
+            return heartbeat_error(error.code, error.message)
+        unit = self._unit(request.group_id)
+        if unit is None:
             return heartbeat_error(ErrorCode.NOT_COORDINATOR)
-        return self._consumers[self.partition_for(request.group_id)].heartbeat(ctx, request, version)
+        return unit.consumers.heartbeat(ctx, request)
 
     # -- offsets ------------------------------------------------------------------------------------------------------
 
@@ -197,17 +235,22 @@ class GroupCoordinator:
         self, ctx: RequestContext, request: OffsetCommitRequest, version: int
     ) -> Answer[OffsetCommitResponse]:
         """OffsetCommit (8): answered once it is written. Whether topics exist is checked here, rights are not."""
-        if self._closed:
-            return commits.commit_refused(request, ErrorCode.NOT_COORDINATOR)
-        index = self.partition_for(request.group_id)
-        shard = self._shards[index]
-        group = shard.groups.get(request.group_id)
+        unit = self._unit(request.group_id)
+        group = unit.shard.groups.get(request.group_id) if unit is not None else None
         result = commits.decide_commit(
-            group, request, version, topics=self._topics, config=self._config, now_ms=self._clock.wall_ms()
+            group,
+            request,
+            version,
+            refusal=ErrorCode.NONE if unit is not None else ErrorCode.NOT_COORDINATOR,
+            topics=self._topics,
+            config=self._config,
+            now_ms=self._clock.wall_ms(),
         )
+        if unit is None:
+            return result.answer
         if isinstance(group, ClassicGroup) and result.records:
-            self._memberships[index].keep_alive(group, request.member_id)
-        return shard.run(result)
+            unit.memberships.keep_alive(group, request.member_id)
+        return unit.shard.run(result)
 
     def commit_transactional_offsets(
         self,
@@ -221,34 +264,28 @@ class GroupCoordinator:
         `admit` is called once if there is something to commit: NONE if the group's partition is part of the producer's
         transaction, else what is wrong.
         """
-        if self._closed:
-            return commits.transactional_commit_refused(request, ErrorCode.NOT_COORDINATOR)
         if not request.group_id:
             return self._commit_transactional(request, version, ErrorCode.INVALID_GROUP_ID)
-        if not commits.names_something(request, version, self._topics):
+        if self._unit(request.group_id) is None or not commits.names_something(request, version, self._topics):
             return self._commit_transactional(request, version, ErrorCode.NONE)
-        return chain(
-            admit(),
-            lambda code: self._commit_transactional(
-                request, version, ErrorCode.NOT_COORDINATOR if self._closed else code
-            ),
-        )
+        return chain(admit(), lambda code: self._commit_transactional(request, version, code))
 
     def _commit_transactional(
         self, request: TxnOffsetCommitRequest, version: int, refusal: ErrorCode
     ) -> Answer[TxnOffsetCommitResponse]:
-        shard = self._shard(request.group_id)
-        return shard.run(
-            commits.decide_transactional_commit(
-                shard.groups.get(request.group_id),
-                request,
-                version,
-                refusal=refusal,
-                topics=self._topics,
-                config=self._config,
-                now_ms=self._clock.wall_ms(),
-            )
+        unit = self._unit(request.group_id)  # anew: it may have moved while the transaction's coordinator was asked
+        if unit is None and refusal is ErrorCode.NONE:
+            refusal = ErrorCode.NOT_COORDINATOR
+        result = commits.decide_transactional_commit(
+            unit.shard.groups.get(request.group_id) if unit is not None else None,
+            request,
+            version,
+            refusal=refusal,
+            topics=self._topics,
+            config=self._config,
+            now_ms=self._clock.wall_ms(),
         )
+        return unit.shard.run(result) if unit is not None else result.answer
 
     def fetch_offsets(self, ctx: RequestContext, request: OffsetFetchRequest, version: int) -> OffsetFetchResponse:
         """OffsetFetch (9), of one group or several."""
@@ -266,21 +303,19 @@ class GroupCoordinator:
         self, ctx: RequestContext, request: OffsetDeleteRequest, version: int
     ) -> Answer[OffsetDeleteResponse]:
         """OffsetDelete (47)."""
-        if self._closed:
-            return OffsetDeleteResponse(error_code=ErrorCode.NOT_COORDINATOR)
         if not request.group_id:
             return OffsetDeleteResponse(error_code=ErrorCode.INVALID_GROUP_ID)
-        shard = self._shard(request.group_id)
+        unit = self._unit(request.group_id)
+        if unit is None:
+            return OffsetDeleteResponse(error_code=ErrorCode.NOT_COORDINATOR)
+        shard = unit.shard
         group = shard.groups.get(request.group_id)
         return shard.run(offsets.decide_delete(shard.offsets, group, request, self._topics))
 
-    def on_topic_deleted(self, name: str) -> None:
-        """Forget every group's offsets of a topic."""
-        for shard in self._shards:
-            records = [
-                commit_tombstone(group_id, name, partition) for group_id, partition in shard.offsets.places_on(name)
-            ]
-            self._write(shard, _batches(records))
+    def on_topics_deleted(self, names: Set[str]) -> None:
+        """Forget every group's offsets of these topics."""
+        for shard in self._shards():
+            self._write(shard, _batches([commit_tombstone(*place) for place in shard.offsets.places_on(names)]))
 
     # -- groups -------------------------------------------------------------------------------------------------------
 
@@ -290,12 +325,13 @@ class GroupCoordinator:
         """DescribeGroups (15), each group once; authorized operations are for the caller to fill in."""
         described = []
         for group_id in dict.fromkeys(request.groups):
-            if self._closed:
+            unit = self._unit(group_id)
+            if unit is None:
                 described.append(
                     DescribeGroupsResponse.DescribedGroup(group_id=group_id, error_code=ErrorCode.NOT_COORDINATOR)
                 )
             else:
-                described.append(admin.describe(group_id, self._shard(group_id).classic(group_id), version))
+                described.append(admin.describe(group_id, unit.shard.classic(group_id), version))
         return DescribeGroupsResponse(groups=described)
 
     def consumer_group_describe(
@@ -304,12 +340,13 @@ class GroupCoordinator:
         """ConsumerGroupDescribe (69); authorized operations are for the caller to fill in."""
         described = []
         for group_id in dict.fromkeys(request.group_ids):
-            if self._closed:
-                described.append(consumer_admin.refused(group_id, ErrorCode.NOT_COORDINATOR))
-            elif not group_id:
+            unit = self._unit(group_id)
+            if not group_id:
                 described.append(consumer_admin.refused(group_id, ErrorCode.INVALID_GROUP_ID))
+            elif unit is None:
+                described.append(consumer_admin.refused(group_id, ErrorCode.NOT_COORDINATOR))
             else:
-                group = self._shard(group_id).consumer(group_id)
+                group = unit.shard.consumer(group_id)
                 assignors = self._config.group_consumer_assignors
                 described.append(consumer_admin.describe(group_id, group, assignors, self._topics))
         return ConsumerGroupDescribeResponse(groups=described)
@@ -333,11 +370,12 @@ class GroupCoordinator:
 
     def group(self, group_id: str) -> ClassicGroup | ConsumerGroup | None:
         """A group as it is now; not to be changed by the caller."""
-        return self._shard(group_id).groups.get(group_id)
+        unit = self._units[self.partition_for(group_id)]
+        return unit.shard.groups.get(group_id) if unit is not None else None
 
     def all_groups(self) -> Iterator[ClassicGroup | ConsumerGroup]:
-        """All groups of all partitions; not to be changed by the caller."""
-        for shard in self._shards:
+        """All groups of this node; not to be changed by the caller."""
+        for shard in self._shards():
             yield from shard.groups.values()
 
     @property
@@ -348,30 +386,39 @@ class GroupCoordinator:
             "groups": sum(states.values()),
             **{f"groups_{state}": count for state, count in sorted(states.items())},
             "members": sum(len(group.members) for group in self.all_groups()),
-            "offsets": sum(len(shard.offsets) for shard in self._shards),
-            "offsets_pending": sum(shard.offsets.pending_count for shard in self._shards),
+            "offsets": sum(len(shard.offsets) for shard in self._shards()),
+            "offsets_pending": sum(shard.offsets.pending_count for shard in self._shards()),
             "records_replayed": self._replayed,
             "records_not_understood": self._not_understood,
         }
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _shard(self, group_id: str) -> GroupShard:
-        return self._shards[self.partition_for(group_id)]
+    def _unit(self, group_id: str) -> _Unit | None:
+        """What serves the group; None if this node is not its coordinator, or does not coordinate any more."""
+        return None if self._closed else self._units[partition_for_group(group_id, len(self._units))]
+
+    def _shards(self) -> Iterator[GroupShard]:
+        return (unit.shard for unit in self._units if unit is not None)
 
     def _fetch_group(
         self, asked: OffsetFetchRequest.OffsetFetchRequestGroup, version: int, require_stable: bool
     ) -> OffsetFetchResponse.OffsetFetchResponseGroup:
-        if self._closed:
+        unit = self._unit(asked.group_id)
+        if unit is None:
             return offsets.fetch_refused(asked, ErrorCode.NOT_COORDINATOR)
-        shard = self._shard(asked.group_id)
-        group = shard.groups.get(asked.group_id)
-        return offsets.fetch_group(shard.offsets, group, asked, version, self._topics, require_stable=require_stable)
+        group = unit.shard.groups.get(asked.group_id)
+        return offsets.fetch_group(
+            unit.shard.offsets, group, asked, version, self._topics, require_stable=require_stable
+        )
 
     def _delete_group(self, group_id: str) -> Answer[DeleteGroupsResponse.DeletableGroupResult]:
-        shard = self._shard(group_id)
+        unit = self._unit(group_id)
+        if unit is None:
+            return admin.deleted(group_id, ErrorCode.NOT_COORDINATOR)
+        shard = unit.shard
         group = shard.groups.get(group_id)
-        code = ErrorCode.NOT_COORDINATOR if self._closed else admin.check_delete(group)
+        code = admin.check_delete(group)
         if group is None or code is not ErrorCode.NONE:
             return admin.deleted(group_id, code)
         *early, last = _batches(offsets.delete_group_records(shard.offsets, group))
@@ -407,12 +454,54 @@ class GroupCoordinator:
 
     def _expire_offsets(self) -> None:
         now_ms = self._clock.wall_ms()
-        for shard in self._shards:
+        for shard in self._shards():
             records: list[StateRecord] = []
             for group in shard.groups.values():
                 records += offsets.expired_records(shard.offsets, group, self._config, now_ms)
             self._write(shard, _batches(records))
         self._schedule_housekeeping()
+
+
+class _Unit:
+    """One partition of `__consumer_offsets` that this node leads: its state, and what acts on it."""
+
+    __slots__ = ("consumers", "memberships", "mixed", "shard")
+
+    def __init__(
+        self,
+        partition: int,
+        *,
+        append: Append,
+        clock: Clock,
+        ids: Ids,
+        timers: Timers,
+        topics: TopicLookup,
+        config: GroupConfig,
+        configs: GroupConfigs,
+        events: Events,
+    ) -> None:
+        self.shard = GroupShard(partition, append=append, clock=clock, events=events)
+        self.memberships = ClassicMembership(
+            self.shard, clock=clock, ids=ids, timers=timers, config=config, events=events
+        )
+        self.consumers = ConsumerMembership(
+            self.shard,
+            self.memberships,
+            clock=clock,
+            ids=ids,
+            timers=timers,
+            topics=topics,
+            config=config,
+            configs=configs,
+            events=events,
+        )
+        self.mixed = ClassicMembers(self.consumers, clock=clock, ids=ids, topics=topics, config=config)
+
+    def resign(self) -> None:
+        """Answer all who wait with NOT_COORDINATOR, and write nothing any more."""
+        self.shard.resigned = True
+        self.memberships.shutdown()
+        self.consumers.shutdown()
 
 
 def _batches(records: list[StateRecord]) -> list[list[StateRecord]]:

@@ -41,7 +41,7 @@ MEMBER_ID_REQUIRED_FROM = 4  # JoinGroup version: KIP-394
 _NULL_PROTOCOL_NAME_FROM = 7
 _SKIP_ASSIGNMENT_FROM = 9
 BATCHED_LEAVE_FROM = 3
-SYNC_NAMES_PROTOCOL_FROM = 5
+_SYNC_NAMES_PROTOCOL_FROM = 5
 # Ids of one group that are handed out and not used: of more the oldest is forgotten, and who holds it asks again.
 _MAX_PENDING = 10_000
 
@@ -50,6 +50,23 @@ def join_error(code: ErrorCode, member_id: str, version: int) -> JoinGroupRespon
     """A refused JoinGroup."""
     name = None if version >= _NULL_PROTOCOL_NAME_FROM else ""
     return JoinGroupResponse(error_code=code, member_id=member_id, protocol_name=name)
+
+
+def check_join(request: JoinGroupRequest, config: GroupConfig) -> ErrorCode:
+    """What can be wrong with a JoinGroup whatever its group is, as Kafka finds it before it looks for that."""
+    if not request.group_id:
+        return ErrorCode.INVALID_GROUP_ID
+    timeout_ms = request.session_timeout_ms
+    if not config.group_min_session_timeout_ms <= timeout_ms <= config.group_max_session_timeout_ms:
+        return ErrorCode.INVALID_SESSION_TIMEOUT
+    return ErrorCode.NONE
+
+
+def check_sync(request: SyncGroupRequest, version: int) -> ErrorCode:
+    """As `check_join`, of a SyncGroup."""
+    if version >= _SYNC_NAMES_PROTOCOL_FROM and (request.protocol_type is None or request.protocol_name is None):
+        return ErrorCode.INCONSISTENT_GROUP_PROTOCOL
+    return ErrorCode.NONE if request.group_id else ErrorCode.INVALID_GROUP_ID
 
 
 def sync_error(code: ErrorCode) -> SyncGroupResponse:
@@ -82,14 +99,8 @@ class ClassicMembership:
     # -- requests -----------------------------------------------------------------------------------------------------
 
     def join(self, ctx: RequestContext, request: JoinGroupRequest, version: int) -> Answer[JoinGroupResponse]:
-        """JoinGroup: at once when it is refused or changes nothing, else parked until the join phase ends."""
+        """JoinGroup, checked: at once when it is refused or changes nothing, else parked until the join phase ends."""
         member_id = request.member_id
-        if not request.group_id:
-            return join_error(ErrorCode.INVALID_GROUP_ID, member_id, version)
-        config = self._config
-        timeout_ms = request.session_timeout_ms
-        if not config.group_min_session_timeout_ms <= timeout_ms <= config.group_max_session_timeout_ms:
-            return join_error(ErrorCode.INVALID_SESSION_TIMEOUT, member_id, version)
         protocols = tuple({protocol.name: bytes(protocol.metadata) for protocol in request.protocols}.items())
         group = self._shard.classic(request.group_id)
         if group is None:
@@ -104,7 +115,7 @@ class ClassicMembership:
             assert group is not None
 
         joining = _Joining(ctx, request, version, protocols)
-        if not group.has_room(member_id, config.group_max_size):
+        if not group.has_room(member_id, self._config.group_max_size):
             records = self._evict(group, member_id)
             answer: Answer[JoinGroupResponse] = join_error(ErrorCode.GROUP_MAX_SIZE_REACHED, "", version)
             return self._run(group, records, answer)
@@ -114,12 +125,8 @@ class ClassicMembership:
             return self._join_without_id(group, joining)
         return self._join_with_id(group, joining)
 
-    def sync(self, ctx: RequestContext, request: SyncGroupRequest, version: int) -> Answer[SyncGroupResponse]:
-        """SyncGroup: the assignment at once in Stable, else parked until the leader's is written."""
-        if version >= SYNC_NAMES_PROTOCOL_FROM and (request.protocol_type is None or request.protocol_name is None):
-            return sync_error(ErrorCode.INCONSISTENT_GROUP_PROTOCOL)
-        if not request.group_id:
-            return sync_error(ErrorCode.INVALID_GROUP_ID)
+    def sync(self, ctx: RequestContext, request: SyncGroupRequest) -> Answer[SyncGroupResponse]:
+        """SyncGroup, checked: the assignment at once in Stable, else parked until the leader's is written."""
         group = self._shard.classic(request.group_id)
         if group is None:
             return sync_error(ErrorCode.UNKNOWN_MEMBER_ID)
@@ -159,8 +166,6 @@ class ClassicMembership:
 
     def heartbeat(self, ctx: RequestContext, request: HeartbeatRequest, version: int) -> HeartbeatResponse:
         """Heartbeat: keeps the session, and tells of a rebalance."""
-        if not request.group_id:
-            return HeartbeatResponse(error_code=ErrorCode.INVALID_GROUP_ID)
         group = self._shard.classic(request.group_id)
         if group is None:
             return HeartbeatResponse(error_code=ErrorCode.UNKNOWN_MEMBER_ID)
@@ -179,8 +184,6 @@ class ClassicMembership:
             if version >= BATCHED_LEAVE_FROM
             else [LeaveGroupRequest.MemberIdentity(member_id=request.member_id)]
         )
-        if not request.group_id:
-            return leave_error(ErrorCode.INVALID_GROUP_ID)
         group = self._shard.classic(request.group_id)
         responses: list[LeaveGroupResponse.MemberResponse] = []
         leaving: list[str] = []
@@ -401,7 +404,9 @@ class ClassicMembership:
             parked: Pending[JoinGroupResponse] = Pending()
 
             def settled(code: ErrorCode) -> None:
-                if group.members.get(new_id) is not member:
+                if group.state is GroupState.DEAD:  # its coordinator has moved or ends
+                    self._later(parked, join_error(ErrorCode.NOT_COORDINATOR, "", joining.version))
+                elif group.members.get(new_id) is not member:
                     # While the write was waited for, it left or was replaced in turn.
                     self._later(parked, join_error(fenced, new_id, joining.version))
                 elif code is not ErrorCode.NONE:

@@ -21,7 +21,6 @@ from ottla.coordinator.group.consumer_membership import ConsumerMembership
 from ottla.coordinator.group.membership import (
     BATCHED_LEAVE_FROM,
     MEMBER_ID_REQUIRED_FROM,
-    SYNC_NAMES_PROTOCOL_FROM,
     join_error,
     leave_error,
     sync_error,
@@ -58,10 +57,6 @@ class ClassicMembers:
         self, ctx: RequestContext, group: ConsumerGroup, request: JoinGroupRequest, version: int
     ) -> Answer[JoinGroupResponse]:
         """JoinGroup: answered at once, in the member's own epoch."""
-        config = self._config
-        timeout_ms = request.session_timeout_ms
-        if not config.group_min_session_timeout_ms <= timeout_ms <= config.group_max_session_timeout_ms:
-            return join_error(ErrorCode.INVALID_SESSION_TIMEOUT, request.member_id, version)
         try:
             return self._join(ctx, group, request, version)
         except KafkaError as error:
@@ -137,10 +132,8 @@ class ClassicMembers:
             return ConsumerMember(member_id), None
         return change.replace(found, member_id), found
 
-    def sync(self, group: ConsumerGroup, request: SyncGroupRequest, version: int) -> SyncGroupResponse:
+    def sync(self, group: ConsumerGroup, request: SyncGroupRequest) -> SyncGroupResponse:
         """SyncGroup: what the member was assigned, at once."""
-        if version >= SYNC_NAMES_PROTOCOL_FROM and (request.protocol_type is None or request.protocol_name is None):
-            return sync_error(ErrorCode.INCONSISTENT_GROUP_PROTOCOL)
         try:
             member, classic = self._classic(group, request.member_id, request.group_instance_id, request.generation_id)
         except KafkaError as error:

@@ -5,7 +5,7 @@ State only, changed by replay; who may commit and what is written are decided in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from ottla.wire.state.consumer_offsets import OffsetCommitValue
 
@@ -126,15 +126,30 @@ class OffsetStore:
         ]
         return list(dict.fromkeys([*committed, *self.pending_of(group_id)]))
 
-    def places_on(self, topic: str) -> list[tuple[str, int]]:
-        """Every (group, partition) with an offset of the topic, pending ones too."""
+    def places_on(self, topics: Set[str]) -> list[tuple[str, str, int]]:
+        """Every (group, topic, partition) with an offset of one of the topics, pending ones too."""
         committed = [
-            (group_id, partition) for group_id, topics in self._groups.items() for partition in topics.get(topic, ())
+            (group_id, topic, partition)
+            for group_id, held in self._groups.items()
+            for topic in held.keys() & topics
+            for partition in held[topic]
         ]
         pending = [
-            (group_id, partition)
+            (group_id, topic, partition)
             for group_id, places in self._pending.items()
-            for name, partition in places
-            if name == topic
+            for topic, partition in places
+            if topic in topics
         ]
         return list(dict.fromkeys([*committed, *pending]))
+
+    def values(self) -> Iterator[tuple[str, str, int, OffsetCommitValue]]:
+        """Group, topic, partition and value of all that counts, or may once its marker comes."""
+        for group_id, topics in self._groups.items():
+            for topic, partitions in topics.items():
+                for partition, value in partitions.items():
+                    yield group_id, topic, partition, value
+        for group_id, places in self._pending.items():
+            for (topic, partition), writers in places.items():
+                for pending in writers.values():
+                    if pending is not None:
+                        yield group_id, topic, partition, pending

@@ -218,6 +218,25 @@ def delete_group_records(store: OffsetStore, group: Group) -> list[StateRecord]:
     return records + group_tombstones(group)
 
 
+def orphan_records(store: OffsetStore, topics: TopicLookup) -> list[StateRecord]:
+    """Tombstones of offsets whose topic is gone: a crash came between its deletion and their tombstones, and a new
+    topic of that name must not begin with them. Commits name topics that exist only, so there are no others.
+    """
+    ids: dict[str, bytes | None] = {}
+
+    def is_orphan(topic: str, value: OffsetCommitValue) -> bool:
+        if topic not in ids:
+            ids[topic] = topics.id_of(topic)
+        return ids[topic] is None or value.topic_id not in (ZERO_UUID, ids[topic])
+
+    orphans = {(group_id, topic, at) for group_id, topic, at, value in store.values() if is_orphan(topic, value)}
+    if orphans:  # a tombstone takes all that is there along: not what is of the new topic
+        orphans -= {
+            (group_id, topic, at) for group_id, topic, at, value in store.values() if not is_orphan(topic, value)
+        }
+    return [commit_tombstone(*place) for place in sorted(orphans)]
+
+
 def expired_records(store: OffsetStore, group: Group, config: GroupConfig, now_ms: int) -> list[StateRecord]:
     """Tombstones of what outlived its retention; of the group too when it is empty and nothing is left of it.
 

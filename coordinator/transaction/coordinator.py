@@ -1,13 +1,14 @@
 """The transaction coordinator as the broker sees it: a method a request, `replay` and `loaded` to begin, `shutdown`.
 
-It finds the shard of a transactional id, lets state.py decide, and has the decision written. Authorization, and whether
-this node coordinates the id, come before.
+It finds the shard of a transactional id, lets state.py decide, and has the decision written; an id whose partition
+another node leads gets NOT_COORDINATOR. Authorization comes before.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from typing import TypeAlias
 
 from ottla.coordinator.ports import Append, Events, NoEvents, ProducerIdentity
@@ -60,22 +61,23 @@ class TransactionCoordinator:
         producer_ids: ProducerIds,
         coordinator_epoch: Callable[[int], int],
         transaction_version: Callable[[], int],
+        led: Collection[int] | None = None,
         events: Events | None = None,
     ) -> None:
         """`coordinator_epoch`: the leader epoch of a partition of `__transaction_state`. `transaction_version`: the
-        feature's level now."""
+        feature's level now. `led`: the partitions that are this node's, all by default."""
         self._clock = clock
         self._timers = timers
         self._config = config
         self._new_producer_id = producer_ids
         self._transaction_version = transaction_version
         self._events = events if events is not None else NoEvents()
-        self._shards = [
-            TransactionShard(
-                partition, append=append, clock=clock, transaction_version=transaction_version, events=self._events
-            )
-            for partition in range(partitions)
-        ]
+        self._shards: list[TransactionShard | None] = [None] * partitions
+        self._make_shard = partial(
+            TransactionShard, append=append, clock=clock, transaction_version=transaction_version, events=self._events
+        )
+        for partition in range(partitions) if led is None else led:
+            self.elected(partition)
         self._outcomes = Outcomes(
             clock=clock,
             timers=timers,
@@ -93,29 +95,52 @@ class TransactionCoordinator:
 
     @property
     def partitions(self) -> int:
-        """Over how many partitions of `__transaction_state` transactional ids are spread."""
+        """Over how many partitions of `__transaction_state` transactional ids are spread, over all nodes."""
         return len(self._shards)
 
     def partition_for(self, transactional_id: str) -> int:
         """The partition of `__transaction_state` that holds a transactional id."""
         return partition_for_group(transactional_id, len(self._shards))
 
+    def leads(self, partition: int) -> bool:
+        """Whether the transactional ids of a partition are this node's to coordinate."""
+        return self._shards[partition] is not None
+
+    def elected(self, partition: int) -> None:
+        """The partition is this node's from now on: what it holds is to be replayed next, then `began`."""
+        self._shards[partition] = self._make_shard(partition)
+
     def replay(self, partition: int, key: bytes, value: bytes | None, producer: ProducerIdentity | None = None) -> None:
-        """Apply a stored record at start-up, in log order. Unknown kinds are skipped and counted in `stats`."""
+        """Apply a stored record, in log order. Unknown kinds are skipped and counted in `stats`."""
         self._replayed += 1
-        if not self._shards[partition].replay(key, value, producer):
+        shard = self._shards[partition]
+        if shard is not None and not shard.replay(key, value, producer):
             self._not_understood += 1
 
     def replay_marker(self, partition: int, producer: ProducerIdentity, commit: bool) -> None:
         """Nothing: this topic has no transactional records."""
 
     def loaded(self) -> None:
-        """All is replayed: outcomes that were decided are carried out, housekeeping starts."""
-        for shard in self._shards:
-            for transactional_id in shard.prepared():
-                self._outcomes.carry_out(shard, transactional_id)
+        """At start all is replayed: outcomes that were decided are carried out, housekeeping starts."""
+        for partition in range(len(self._shards)):
+            self.began(partition)
         self._every(self._config.transaction_abort_timed_out_transaction_cleanup_interval_ms, self._abort_timed_out)
         self._every(self._config.transaction_remove_expired_transaction_cleanup_interval_ms, self._forget_unused)
+
+    def began(self, partition: int) -> None:
+        """The partition is replayed: outcomes that were decided are carried out."""
+        shard = self._shards[partition]
+        if shard is not None:
+            for transactional_id in shard.prepared():
+                self._outcomes.carry_out(shard, transactional_id)
+
+    def resigned(self, partition: int) -> None:
+        """Another node leads the partition, and carries out what is left to do; nothing is written here any more."""
+        shard = self._shards[partition]
+        if shard is not None:
+            self._shards[partition] = None
+            shard.resigned = True
+            self._outcomes.give_up(shard)
 
     def shutdown(self) -> None:
         """Begin nothing more; every later request gets NOT_COORDINATOR."""
@@ -123,6 +148,8 @@ class TransactionCoordinator:
         for handle in self._housekeeping:
             handle.cancel()
         self._outcomes.close()
+        for shard in self._led():
+            shard.resigned = True
 
     # -- producers ----------------------------------------------------------------------------------------------------
 
@@ -136,10 +163,10 @@ class TransactionCoordinator:
             return init_error(ErrorCode.INVALID_REQUEST, version)
         if not 0 < request.transaction_timeout_ms <= self._config.transaction_max_timeout_ms:
             return init_error(ErrorCode.INVALID_TRANSACTION_TIMEOUT, version)
-        if self._closed:
+        shard = self._shard(transactional_id)
+        if shard is None:
             return init_error(ErrorCode.NOT_COORDINATOR, version)
         expected = None if request.producer_id == -1 else (request.producer_id, request.producer_epoch)
-        shard = self._shard(transactional_id)
         current = shard.transactions.get(transactional_id)
         writing = shard.writing(transactional_id)
         if current is not None and current.state is state.ONGOING:
@@ -210,9 +237,9 @@ class TransactionCoordinator:
         """Partitions join the transaction, all or none (the Produce and TxnOffsetCommit of KIP-890 do it so)."""
         if not transactional_id:
             return ErrorCode.INVALID_REQUEST
-        if self._closed:
-            return ErrorCode.NOT_COORDINATOR
         shard = self._shard(transactional_id)
+        if shard is None:
+            return ErrorCode.NOT_COORDINATOR
         decision = state.with_partitions(
             shard.transactions.get(transactional_id),
             (producer_id, producer_epoch),
@@ -232,9 +259,9 @@ class TransactionCoordinator:
         """Whether each partition was added to the producer's transaction (KIP-890): NONE, or TRANSACTION_ABORTABLE."""
         if not transactional_id:
             return dict.fromkeys(partitions, ErrorCode.INVALID_REQUEST)
-        if self._closed:
-            return dict.fromkeys(partitions, ErrorCode.NOT_COORDINATOR)
         shard = self._shard(transactional_id)
+        if shard is None:
+            return dict.fromkeys(partitions, ErrorCode.NOT_COORDINATOR)
         return state.verified(
             shard.transactions.get(transactional_id),
             (producer_id, producer_epoch),
@@ -262,9 +289,9 @@ class TransactionCoordinator:
         transactional_id = request.transactional_id
         if not transactional_id:
             return end_error(ErrorCode.INVALID_REQUEST, version)
-        if self._closed:
-            return end_error(ErrorCode.NOT_COORDINATOR, version)
         shard = self._shard(transactional_id)
+        if shard is None:
+            return end_error(ErrorCode.NOT_COORDINATOR, version)
         current = shard.transactions.get(transactional_id)
         decision = self._decided(lambda: self._ended(shard, current, request, version))
         if isinstance(decision, ErrorCode):
@@ -283,14 +310,15 @@ class TransactionCoordinator:
 
     def describe_transactions(self, request: DescribeTransactionsRequest, version: int) -> DescribeTransactionsResponse:
         """DescribeTransactions (65), each id once: else a small request could ask for an answer of any size."""
-        return DescribeTransactionsResponse(
-            transaction_states=[
-                admin.refused(transactional_id, ErrorCode.COORDINATOR_NOT_AVAILABLE)
-                if self._closed
-                else admin.described(transactional_id, self.transaction(transactional_id))
-                for transactional_id in dict.fromkeys(request.transactional_ids)
-            ]
-        )
+        described = []
+        for transactional_id in dict.fromkeys(request.transactional_ids):
+            shard = self._shard(transactional_id)
+            if shard is None and transactional_id:
+                code = ErrorCode.COORDINATOR_NOT_AVAILABLE if self._closed else ErrorCode.NOT_COORDINATOR
+                described.append(admin.refused(transactional_id, code))
+            else:
+                described.append(admin.described(transactional_id, self.transaction(transactional_id)))
+        return DescribeTransactionsResponse(transaction_states=described)
 
     def list_transactions(self, request: ListTransactionsRequest, version: int) -> ListTransactionsResponse:
         """ListTransactions (66): all ids that pass the filters; which of them may be seen is for the caller to say."""
@@ -303,11 +331,12 @@ class TransactionCoordinator:
 
     def transaction(self, transactional_id: str) -> Transaction | None:
         """A transactional id as it is now."""
-        return self._shard(transactional_id).transactions.get(transactional_id)
+        shard = self._shards[self.partition_for(transactional_id)]
+        return shard.transactions.get(transactional_id) if shard is not None else None
 
     def all_transactions(self) -> Iterator[tuple[str, Transaction]]:
-        """All transactional ids of all partitions."""
-        for shard in self._shards:
+        """All transactional ids of this node."""
+        for shard in self._led():
             yield from shard.transactions.items()
 
     @property
@@ -325,8 +354,12 @@ class TransactionCoordinator:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _shard(self, transactional_id: str) -> TransactionShard:
-        return self._shards[self.partition_for(transactional_id)]
+    def _shard(self, transactional_id: str) -> TransactionShard | None:
+        """What holds the id; None if this node is not its coordinator, or does not coordinate any more."""
+        return None if self._closed else self._shards[self.partition_for(transactional_id)]
+
+    def _led(self) -> Iterator[TransactionShard]:
+        return (shard for shard in self._shards if shard is not None)
 
     def _decided(self, decide: Callable[[], Decision]) -> Decision:
         try:
@@ -423,7 +456,7 @@ class TransactionCoordinator:
         self._housekeeping.append(self._timers.schedule(interval_ms, due))
 
     def _abort_timed_out(self) -> None:
-        for shard in self._shards:
+        for shard in self._led():
             for transactional_id in shard.timed_out():
                 current = shard.transactions[transactional_id]
                 self._events.info(
@@ -436,7 +469,7 @@ class TransactionCoordinator:
 
     def _forget_unused(self) -> None:
         since_ms = self._clock.wall_ms() - self._config.transactional_id_expiration_ms
-        for shard in self._shards:
+        for shard in self._led():
             shard.forget_unused(since_ms)
 
 

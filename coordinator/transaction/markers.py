@@ -20,6 +20,9 @@ from ottla.wire.errors import ErrorCode, KafkaError
 # A newer producer or coordinator has been there: this transaction has nothing left to end in that partition.
 _OVERTAKEN = (ErrorCode.INVALID_PRODUCER_EPOCH, ErrorCode.TRANSACTION_COORDINATOR_FENCED)
 
+# Told once, by the log or by who took nodes down, not for each marker each second.
+_TOLD = (ErrorCode.KAFKA_STORAGE_ERROR, ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.NOT_ENOUGH_REPLICAS)
+
 # Then others have their turn: the first marker of a partition without a folder costs a millisecond.
 _MARKERS_AT_ONCE = 32
 
@@ -63,12 +66,16 @@ class Outcomes:
         self._timed.clear()
         self._plans.clear()
 
+    def give_up(self, shard: TransactionShard) -> None:
+        """Another node leads the shard's partition: it begins these plans anew."""
+        self._plans = {name: plan for name, plan in self._plans.items() if plan.shard is not shard}
+
     def prepared(self, shard: TransactionShard, transactional_id: str, code: ErrorCode) -> None:
         """The record of an outcome was written, or got its place in the log without being durable yet.
 
         No marker may be on disk before the outcome is: a crash could forget the outcome and decide the other way.
         """
-        if self._closed:
+        if self._closed or shard.resigned:
             return
         if code is ErrorCode.NONE:
             self.carry_out(shard, transactional_id)
@@ -81,6 +88,8 @@ class Outcomes:
         plan.write_markers()
 
     def _prepare_again(self, shard: TransactionShard, transactional_id: str) -> None:
+        if shard.resigned:
+            return
         shard.write(
             transactional_id,
             shard.transactions[transactional_id],
@@ -101,11 +110,11 @@ class Outcomes:
 class _Plan:
     """One transaction on its way from Prepare to Complete."""
 
-    __slots__ = ("_id", "_outcomes", "_shard", "_transaction", "_waiting", "missing")
+    __slots__ = ("_id", "_outcomes", "_transaction", "_waiting", "missing", "shard")
 
     def __init__(self, outcomes: Outcomes, shard: TransactionShard, transactional_id: str) -> None:
         self._outcomes = outcomes
-        self._shard = shard
+        self.shard = shard
         self._id = transactional_id
         self._transaction: Transaction = shard.transactions[transactional_id]
         self.missing: set[TopicPartition] = set(self._transaction.partitions)
@@ -113,10 +122,14 @@ class _Plan:
 
     def write_markers(self) -> None:
         """A round through the partitions that have no marker yet."""
+        if self.shard.resigned:
+            return
         self._waiting = 1  # this round itself, so that an outcome that is there at once does not end it early
         self._write_some(sorted(self.missing))
 
     def _write_some(self, partitions: list[TopicPartition], start: int = 0) -> None:
+        if self.shard.resigned:
+            return
         end = start + _MARKERS_AT_ONCE
         for partition in partitions[start:end]:
             self._write_marker(partition)
@@ -132,7 +145,7 @@ class _Plan:
                 partition,
                 producer_id=transaction.producer_id,
                 producer_epoch=transaction.producer_epoch,
-                coordinator_epoch=outcomes._coordinator_epoch(self._shard.partition),
+                coordinator_epoch=outcomes._coordinator_epoch(self.shard.partition),
                 commit=transaction.state is PREPARE_COMMIT,
                 transaction_version=transaction.client_version,
             )
@@ -159,7 +172,7 @@ class _Plan:
         if code is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
             self.missing.discard(partition)
             return
-        if code is ErrorCode.KAFKA_STORAGE_ERROR:  # told once, by the log, not for each marker each second
+        if code in _TOLD:
             return
         if code in _OVERTAKEN:
             self.missing.discard(partition)
@@ -175,7 +188,7 @@ class _Plan:
 
     def _one_done(self) -> None:
         self._waiting -= 1
-        if self._waiting or self._outcomes._closed:
+        if self._waiting or self._outcomes._closed or self.shard.resigned:
             return
         if self.missing:
             self._outcomes._later(self._outcomes._retry_ms, self.write_markers)
@@ -183,7 +196,7 @@ class _Plan:
             self._complete()
 
     def _complete(self) -> None:
-        self._shard.write(
+        self.shard.write(
             self._id,
             completed(self._transaction, self._outcomes._clock.wall_ms()),
             None,
@@ -193,9 +206,9 @@ class _Plan:
 
     def _completed(self, code: ErrorCode) -> None:
         outcomes = self._outcomes
-        if outcomes._closed:
+        if outcomes._closed or self.shard.resigned:
             return
-        if self._shard.transactions[self._id].state in PREPARED:  # the record has no place in the log
+        if self.shard.transactions[self._id].state in PREPARED:  # the record has no place in the log
             outcomes._later(outcomes._retry_ms, self._complete)
         else:
             del outcomes._plans[self._id]

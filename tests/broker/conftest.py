@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,10 +14,10 @@ import trio
 
 from ottla.broker.app import limits_of, run
 from ottla.broker.broker import Broker
-from ottla.broker.cluster import Node
 from ottla.broker.config import BrokerConfig
 from ottla.broker.logs import Log
-from ottla.broker.server import Server, bind
+from ottla.broker.nodes import DEFAULT_LISTENER, Node
+from ottla.broker.server import Server, bind_nodes
 from ottla.log.clock import Clock, SystemClock
 from ottla.log.ids import Ids
 from ottla.log.store import Store
@@ -35,6 +35,12 @@ class Client:
         self.client_id = client_id
         self._correlation_id = 0
         self._buffer = b""
+
+    @classmethod
+    async def connect(cls, port: int, client_id: str) -> Self:
+        sock = trio.socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        await sock.connect(("127.0.0.1", port))
+        return cls(trio.SocketStream(sock), client_id)
 
     async def __aenter__(self) -> Self:
         return self
@@ -84,7 +90,7 @@ class Client:
 
     async def closed(self) -> bool:
         """Wait until the broker closes; False if it sends something first."""
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             try:
                 return not self._buffer and not await self.stream.receive_some(1)
             except trio.BrokenResourceError:
@@ -94,20 +100,26 @@ class Client:
 class Running:
     """A broker that serves. `log_text` is what a person would have read."""
 
-    def __init__(self, broker: Broker, server: Server, port: int, log: io.StringIO) -> None:
+    def __init__(self, broker: Broker, server: Server, log: io.StringIO) -> None:
         self.broker = broker
         self.server = server
-        self.port = port
         self._log = log
+
+    @property
+    def port(self) -> int:
+        """Of the first node."""
+        return self.port_of(next(iter(self.broker.cluster.nodes)))
+
+    def port_of(self, node: int) -> int:
+        return self.broker.cluster.nodes[node].listeners[DEFAULT_LISTENER].port
 
     @property
     def log_text(self) -> str:
         return self._log.getvalue()
 
-    async def client(self, client_id: str = "tester") -> Client:
-        sock = trio.socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        await sock.connect(("127.0.0.1", self.port))
-        return Client(trio.SocketStream(sock), client_id)
+    async def client(self, client_id: str = "tester", *, node: int | None = None) -> Client:
+        """A client of the first node, or of another one."""
+        return await Client.connect(self.port if node is None else self.port_of(node), client_id)
 
 
 class Launcher:
@@ -126,7 +138,10 @@ class Launcher:
         ids: Ids | None = None,
         advertise: tuple[str | None, int | None] = (None, None),
         use_sendfile: bool = True,
+        nodes: int = 1,
+        racks: Sequence[str] = (),
     ) -> Running:
+        """`nodes`: how many, the first has the id that `settings` say."""
         clock, ids, text = clock or SystemClock(), ids or Ids(), io.StringIO()
         config = BrokerConfig(settings)
         log = Log(text, "text", clock, "debug")
@@ -138,10 +153,13 @@ class Launcher:
             broker_defaults=config.log_defaults(),
             warn=log.warning,
         )
-        broker = Broker(config, store, node=Node(config.own_id, *advertise), clock=clock, ids=ids, log=log)
-        sockets = bind([("127.0.0.1", 0)])
-        port = sockets[0].getsockname()[1]
-        server = Server(sockets, limits=limits_of(config), clock=clock, log=log, use_sendfile=use_sendfile)
+        cluster = [Node(config.own_id + at, racks[at] if racks else None) for at in range(nodes)]
+        for node in cluster:
+            node.listen([("127.0.0.1", 0)], advertised_host=advertise[0], advertised_port=advertise[1])
+        broker = Broker(config, store, nodes=cluster, clock=clock, ids=ids, log=log)
+        doors = bind_nodes(cluster)
+        server = Server(doors, limits=limits_of(config), clock=clock, log=log, use_sendfile=use_sendfile)
+        broker.failover.doors = server
         broker.load()
         stop, stopped = trio.Event(), trio.Event()
 
@@ -158,7 +176,7 @@ class Launcher:
 
         await self._nursery.start(serve)
         self._stop = end
-        return Running(broker, server, port, text)
+        return Running(broker, server, text)
 
     async def stop(self) -> None:
         """A clean stop of the broker started last."""
@@ -171,7 +189,7 @@ class Launcher:
 async def launcher(nursery: trio.Nursery, tmp_path: Path) -> AsyncIterator[Launcher]:
     launcher = Launcher(nursery, tmp_path / "data")
     yield launcher
-    with trio.CancelScope(shield=True), trio.fail_after(10):
+    with trio.CancelScope(shield=True), trio.fail_after(60):
         await launcher.stop()
 
 

@@ -308,6 +308,14 @@ async def test_a_change_that_cannot_be_written_is_none(
     assert (await value_of(client, GROUP_RESOURCE, "g", "consumer.session.timeout.ms"))[1] == 5
 
 
+async def test_listeners_stay_as_they_were_at_the_start(client: Client) -> None:
+    """Kafka opens and closes them at once."""
+    for name, value in (("listeners", "PLAINTEXT://:9"), ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT")):
+        code, message = await alter(client, BROKER_RESOURCE, "1", (name, SET, value))
+        assert code == ErrorCode.INVALID_REQUEST
+        assert message == f"Ottla opens its listeners when it starts; set these where it finds them then: [{name}]"
+
+
 async def test_a_secret_is_not_told(client: Client) -> None:
     name = "listener.name.plaintext.ssl.keystore.password"
     await put(client, BROKER_RESOURCE, "1", name, "opensesame")
@@ -329,14 +337,18 @@ async def test_the_level_of_the_log_changes_at_once(running: Running, client: Cl
 
 async def test_connections_are_limited_at_once_and_after_a_start(launcher: Launcher) -> None:
     running = await launcher.start()
-    async with await running.client() as client:
+    async with await running.client() as client, await running.client() as second:
+        await value_of(second, BROKER_RESOURCE, "1", "max.connections")
         await put(client, BROKER_RESOURCE, "", "max.connections", "1")
-        async with await running.client() as second:
-            assert await second.closed()
+        assert await second.closed()
+        await put(client, BROKER_RESOURCE, "", "max.connections.per.ip", "1")
+        await put(client, BROKER_RESOURCE, "", "max.connections", "2")
+        async with await running.client() as third:
+            assert await third.closed()
     await launcher.stop()
     running = await launcher.start()
     async with await running.client() as client:
-        assert await value_of(client, BROKER_RESOURCE, "1", "max.connections") == ("1", 3)
+        assert await value_of(client, BROKER_RESOURCE, "1", "max.connections") == ("2", 3)
         async with await running.client() as second:
             assert await second.closed()
 

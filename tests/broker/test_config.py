@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from ottla.broker.config import (
-    EFFECTS,
     SETTINGS,
     TOPIC_SYNONYMS,
     BrokerConfig,
@@ -27,17 +26,17 @@ def test_settings_in_code_agree_with_kafkas_list() -> None:
     for name, setting in SETTINGS.items():
         assert (known[name].kind, known[name].default) == (setting.kind, setting.default), name
     assert known.keys() >= OTTLA_DEFAULTS.keys()
-    assert {name for names in TOPIC_SYNONYMS.values() for name in names} <= EFFECTS
+    assert {name for names in TOPIC_SYNONYMS.values() for name in names} <= SETTINGS.keys()
 
 
-def test_every_setting_said_to_have_an_effect_is_read_somewhere() -> None:
+def test_every_setting_is_read_somewhere() -> None:
     root = Path(__file__).resolve().parents[2]
     code = "\n".join(
         path.read_text("utf-8") for part in ("broker", "coordinator") for path in (root / part).rglob("*.py")
     )
     read = set(re.findall(r"\.([a-z_]+)", code))
     of_topics = {name for names in TOPIC_SYNONYMS.values() for name in names}
-    assert {name for name in EFFECTS - of_topics if name.replace(".", "_") not in read} == set()
+    assert {name for name in SETTINGS.keys() - of_topics if name.replace(".", "_") not in read} == set()
 
 
 def test_every_default_is_allowed_by_its_own_definition() -> None:
@@ -233,11 +232,12 @@ def test_the_log_layer_understands_the_same(explicit: dict[str, str]) -> None:
 
 def test_internal_topics_have_settings_of_their_own() -> None:
     config = BrokerConfig({"offsets.topic.num.partitions": "5", "offsets.topic.segment.bytes": "1"})
-    partitions, overrides = config.internal_topic("__consumer_offsets")
+    partitions, factor, overrides = config.internal_topic("__consumer_offsets")
+    assert factor == 1
     assert partitions == 5
     assert overrides == {"cleanup.policy": "compact", "compression.type": "producer", "segment.bytes": "1048576"}
     for name in ("__consumer_offsets", "__transaction_state", "__share_group_state"):
-        partitions, overrides = BrokerConfig().internal_topic(name)
+        partitions, _, overrides = BrokerConfig().internal_topic(name)
         assert partitions == 50
         assert overrides["segment.bytes"] == "104857600"
         assert config.checked_topic_overrides(overrides) == overrides

@@ -53,7 +53,7 @@ class Disk:
         fs.__class__ = type("BentFileSystem", (type(fs),), {"__slots__": (), "write_file": staticmethod(small)})
 
     async def wait_for_sync(self) -> None:
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while not self.syncing:
                 await trio.sleep(0.001)
 
@@ -100,7 +100,7 @@ async def test_an_answer_waits_for_the_disk_and_readers_do_too(running: Running,
             assert (await other.ask(metadata("t"), METADATA)).topics[0].error_code == 0
             assert await fetched(other, fetch("t", 0)) == []
         disk.may_sync.set()
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             for client, offset in ((writer, 0), (late, 1)):
                 answer = await client.receive(produce("t"), PRODUCE)
                 assert (code(answer), answer.responses[0].partition_responses[0].base_offset) == (0, offset)
@@ -114,7 +114,7 @@ async def test_nobody_waits_who_asks_for_no_answer(running: Running, disk: Disk)
         await client.send(produce("t", b"one", acks=0), PRODUCE)
         assert (await client.ask(metadata("t"), METADATA)).topics[0].error_code == 0
         disk.may_sync.set()
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while await fetched(client, fetch("t", 0, max_wait_ms=100)) != [b"one"]:
                 pass
 
@@ -128,7 +128,7 @@ async def test_one_sync_serves_many(running: Running, disk: Disk) -> None:
     while running.broker.store.get("t", 0).log_end_offset < 20:  # type: ignore[union-attr]
         await trio.sleep(0.001)
     disk.may_sync.set()
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         answers = [await client.receive(produce("t"), PRODUCE) for client in clients]
     assert [code(answer) for answer in answers] == [0] * 20
     assert disk.syncing == 2
@@ -145,7 +145,7 @@ async def test_a_stop_answers_who_waits(launcher: Launcher, running: Running, di
             nursery.start_soon(launcher.stop)
             await trio.sleep(0.02)
             disk.may_sync.set()
-            with trio.fail_after(5):
+            with trio.fail_after(60):
                 assert code(await client.receive(produce("t"), PRODUCE)) == 0
     again = await launcher.start()
     async with await again.client() as client:
@@ -158,7 +158,7 @@ async def test_a_topic_deleted_under_who_waits(running: Running, disk: Disk) -> 
         await client.send(produce("t", b"one"), PRODUCE)
         await disk.wait_for_sync()
         running.broker.store.delete("t", 0)
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             assert code(await client.receive(produce("t"), PRODUCE)) == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
         disk.may_sync.set()
         assert (await client.ask(metadata("t"), METADATA)).topics[0].error_code == 0
@@ -234,7 +234,7 @@ async def test_a_full_disk_refuses_writes_serves_reads_and_heals(launcher: Launc
 
 
 async def until(running: Running, clock: ManualClock, text: str) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         while text not in running.log_text:
             clock.advance(1000)
             running.broker.timers.run_due()
@@ -263,7 +263,7 @@ async def test_coordinators_wait_for_the_disk_too(launcher: Launcher) -> None:
         await disk.wait_for_sync()
         assert await nothing_comes(client)
         disk.may_sync.set()
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             assert (await client.receive(commit, 8)).topics[0].partitions[0].error_code == 0
         log = running.broker.store.get("__consumer_offsets", 0)
         assert log is not None

@@ -97,7 +97,7 @@ async def test_serve_can_be_told(running: Running) -> None:
     for levels, wanted in (({TRANSACTION_VERSION: 1}, 1), ({}, 1), ({TRANSACTION_VERSION: 2}, 2)):
         before = running.broker.metadata.end_offset
         for _ in range(2):
-            _set_features(running.broker, ServeOptions(listeners=[], features=levels))
+            _set_features(running.broker, ServeOptions(features=levels))
         assert level(running.broker.cluster, TRANSACTION_VERSION) == wanted
         assert running.broker.metadata.end_offset == before + len(levels), "only what changes is written"
 

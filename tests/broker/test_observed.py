@@ -302,7 +302,7 @@ class Player:
     async def _ask(self, client: Client, request: Message, version: int) -> Any:
         if not getattr(request, "max_wait_ms", 0):
             return await client.ask(request, version)
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._pass_time)
                 answer = await client.ask(request, version)
@@ -332,7 +332,7 @@ class Player:
         for name in {"obs-f", "obs-t"} - topics.keys():
             metadata.create_topic(metadata.plan_topic(name))
         if "obs-fr" in topics:
-            metadata.delete_topic(topics["obs-fr"])
+            metadata.delete_topics([topics["obs-fr"]])
 
     def append(self, topic: str, index: int, count: int, stamp_ms: int = STARTED_MS, **producer: Any) -> None:
         """Records that nobody looks at."""

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from ottla.broker.cli import parsers
+from ottla.broker.errors import UsageError
+from ottla.broker.listeners import split_address
 from ottla.broker.logs import Log
-from ottla.broker.options import ServeOptions, UsageError, parse_topic, serve_options, split_address
+from ottla.broker.options import ServeOptions, parse_topic, serve_options
+from ottla.cli import root_parser
 from ottla.log.clock import ManualClock
 
 STOCK = str(Path(__file__).parent / "data" / "server.properties")
@@ -24,9 +26,26 @@ def options(*flags: str) -> ServeOptions:
 def told(*flags: str) -> tuple[ServeOptions, list[dict[str, Any]]]:
     """The options, and what the log says meanwhile."""
     stream = io.StringIO()
-    parsed = parsers()[0].parse_args(["serve", *flags])
+    parsed = root_parser("serve").parse_args(["serve", *flags])
     result = serve_options(parsed, Log(stream, "json", ManualClock()))
     return result, [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+Address = tuple[str, int]
+Told = tuple[str | None, int | None]
+
+
+def listening(result: ServeOptions, node: int = 0) -> list[Address]:
+    """All addresses of a node, over its listeners."""
+    return [address for spec in result.nodes[node].listeners for address in spec.addresses]
+
+
+def advertised(result: ServeOptions, node: int = 0) -> dict[str, Told]:
+    """By listener what its clients are told."""
+    return {spec.name: (spec.advertised_host, spec.advertised_port) for spec in result.nodes[node].listeners}
+
+
+NOTHING: dict[str, Told] = {"PLAINTEXT": (None, None)}
 
 
 def refused(*flags: str) -> str:
@@ -43,8 +62,10 @@ def write(folder: Path, *lines: str) -> str:
 
 def test_without_flags() -> None:
     result, said = told()
-    assert result.listeners == [("127.0.0.1", 9092), ("::1", 9092)]
-    assert result.advertise is None
+    assert listening(result) == [("127.0.0.1", 9092), ("::1", 9092)]
+    assert advertised(result) == NOTHING
+    assert [(node.id, node.rack) for node in result.nodes] == [(1, None)]
+    assert result.control is None
     assert (result.data_dir, result.ephemeral) == ("./ottla-data", False)
     assert result.topics == []
     assert result.settings.explicit == {}
@@ -63,8 +84,8 @@ def test_flags_show_as_the_settings_that_they_stand_in_for(tmp_path: Path) -> No
         "broker.id": "3",
         "node.id": "3",
     }
-    advertised = options("--listen", "0.0.0.0:5", "--advertise", "kafka.example").settings.explicit
-    assert advertised["advertised.listeners"] == "PLAINTEXT://kafka.example:5"
+    explicit = options("--listen", "0.0.0.0:5", "--advertise", "kafka.example").settings.explicit
+    assert explicit["advertised.listeners"] == "PLAINTEXT://kafka.example:5"
 
 
 def test_levels_of_features() -> None:
@@ -98,8 +119,8 @@ def test_every_flag() -> None:
         *("--data", "/var/lib/ottla", "--set", "num.partitions=3", "--set", "num.partitions = 4"),
         *("--port-file", "port.txt", "--log-format", "json", "--log-level", "debug"),
     )
-    assert result.listeners == [("0.0.0.0", 0), ("::", 9094)]
-    assert result.advertise == ("kafka.example.org", 19092)
+    assert listening(result) == [("0.0.0.0", 0), ("::", 9094)]
+    assert advertised(result) == {"PLAINTEXT": ("kafka.example.org", 19092)}
     assert [(topic.name, topic.partitions, topic.configs) for topic in result.topics] == [
         ("orders", 6, {"retention.ms": "60000", "cleanup.policy": "compact,delete"}),
         ("logs", -1, {}),
@@ -146,7 +167,7 @@ def test_addresses(text: str, address: tuple[str, int | None]) -> None:
         "[::1]9092",
         "[localhost]:9092",
         "[]:9092",
-        "PLAINTEXT://localhost:9092",
+        "not a name://localhost:9092",
         "local host:9092",
         "localhost/:9092",
         "a\nb:1",
@@ -162,7 +183,7 @@ def test_what_is_no_address(text: str) -> None:
 def test_a_listener_needs_a_host_and_no_double() -> None:
     assert "0.0.0.0" in refused("--listen", ":9092")
     assert "twice" in refused("--listen", "localhost:1", "--listen", "localhost:1")
-    assert options("--listen", "localhost").listeners == [("localhost", 9092)]
+    assert listening(options("--listen", "localhost")) == [("localhost", 9092)]
 
 
 @pytest.mark.parametrize("text", ["0.0.0.0", "[::]:9092", ":9092", "localhost:0"])
@@ -171,7 +192,7 @@ def test_what_no_client_can_connect_to_is_not_advertised(text: str) -> None:
 
 
 def test_advertise_without_a_port() -> None:
-    assert options("--advertise", "broker").advertise == ("broker", None)
+    assert advertised(options("--advertise", "broker")) == {"PLAINTEXT": ("broker", None)}
 
 
 # ── topics ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -235,8 +256,8 @@ def test_topics_that_collide() -> None:
 
 def test_the_stock_file_of_kafka() -> None:
     result, said = told("--config", STOCK)
-    assert result.listeners == [("", 9092)]
-    assert result.advertise == ("localhost", 9092)
+    assert listening(result) == [("", 9092)]
+    assert advertised(result) == {"PLAINTEXT": ("localhost", 9092)}
     assert (result.data_dir, result.ephemeral) == ("/tmp/kraft-combined-logs", False)
     assert result.settings.own_id == 1
     assert result.settings.socket_send_buffer_bytes == 102400
@@ -259,43 +280,45 @@ def test_flags_win_over_set_and_set_over_the_file(tmp_path: Path) -> None:
 
 def test_listen_replaces_the_listeners_of_the_file_and_what_they_advertise() -> None:
     result = options("--config", STOCK, "--listen", "127.0.0.1:0")
-    assert (result.listeners, result.advertise) == ([("127.0.0.1", 0)], None)
+    assert (listening(result), advertised(result)) == ([("127.0.0.1", 0)], NOTHING)
     result = options("--config", STOCK, "--advertise", "broker")
-    assert (result.listeners, result.advertise) == ([("", 9092)], ("broker", None))
+    assert (listening(result), advertised(result)) == ([("", 9092)], {"PLAINTEXT": ("broker", None)})
 
 
 @pytest.mark.parametrize(
-    ("lines", "listeners", "advertise"),
+    ("lines", "listeners", "told"),
     [
-        (["listeners=PLAINTEXT://127.0.0.1:9092"], [("127.0.0.1", 9092)], None),
-        (["listeners= plaintext://[::1]:9092 "], [("::1", 9092)], None),
+        (["listeners=PLAINTEXT://127.0.0.1:9092"], [("127.0.0.1", 9092)], NOTHING),
+        (["listeners= plaintext://[::1]:9092 "], [("::1", 9092)], NOTHING),
         (
             ["listeners=IN://:1,OUT://:2", "listener.security.protocol.map=IN:PLAINTEXT,OUT:plaintext"],
             [("", 1), ("", 2)],
-            None,
+            {"IN": (None, None), "OUT": (None, None)},
         ),
         (
             [
                 "listeners=IN://:1,OUT://:2",
                 "listener.security.protocol.map=IN:PLAINTEXT,OUT:PLAINTEXT",
-                "advertised.listeners=IN://kafka:1,OUT://kafka:2",
+                "advertised.listeners=IN://kafka:1,OUT://localhost:29092",
             ],
             [("", 1), ("", 2)],
-            ("kafka", None),
+            {"IN": ("kafka", 1), "OUT": ("localhost", 29092)},
         ),
         (
             ["listeners=PLAINTEXT://:9092,SSL://:9093", "controller.listener.names=SSL"],
             [("", 9092)],
-            None,
+            NOTHING,
         ),
-        (["advertised.listeners=PLAINTEXT://kafka:9092"], [("127.0.0.1", 9092), ("::1", 9092)], ("kafka", 9092)),
+        (
+            ["advertised.listeners=PLAINTEXT://kafka:9092"],
+            [("127.0.0.1", 9092), ("::1", 9092)],
+            {"PLAINTEXT": ("kafka", 9092)},
+        ),
     ],
 )
-def test_listeners_of_a_file(
-    tmp_path: Path, lines: list[str], listeners: list[tuple[str, int]], advertise: tuple[str, int | None] | None
-) -> None:
+def test_listeners_of_a_file(tmp_path: Path, lines: list[str], listeners: list[Address], told: dict[str, Told]) -> None:
     result = options("--config", write(tmp_path, *lines))
-    assert (result.listeners, result.advertise) == (listeners, advertise)
+    assert (listening(result), advertised(result)) == (listeners, told)
 
 
 @pytest.mark.parametrize(
@@ -313,14 +336,6 @@ def test_listeners_of_a_file(
         ),
         (["process.roles=controller", "listeners=CONTROLLER://:9093"], "has no broker in it"),
         (["listeners=PLAINTEXT://:1", "advertised.listeners=OTHER://a:1"], "names OTHER, which listeners does not"),
-        (
-            [
-                "listeners=IN://:1,OUT://:2",
-                "listener.security.protocol.map=IN:PLAINTEXT,OUT:PLAINTEXT",
-                "advertised.listeners=IN://kafka:1,OUT://localhost:2",
-            ],
-            "differs from listener to listener",
-        ),
         (["log.dirs=/a,/b"], "log.dirs names 2 folders and Ottla keeps one"),
         (["node.id=1", "broker.id=2"], "node.id=1 and broker.id=2 differ"),
     ],
@@ -329,9 +344,108 @@ def test_what_ottla_cannot_do_for_a_file(tmp_path: Path, lines: list[str], reaso
     assert reason in refused("--config", write(tmp_path, *lines))
 
 
+def test_listeners_with_names_advertise_each_their_own_address() -> None:
+    result = options(
+        *(
+            "--listen",
+            "INSIDE://0.0.0.0:19092",
+            "--listen",
+            "outside://0.0.0.0:9092",
+            "--listen",
+            "OUTSIDE://[::]:9092",
+        ),
+        *("--advertise", "INSIDE://broker:19092", "--advertise", "OUTSIDE://localhost"),
+    )
+    assert [spec.name for spec in result.nodes[0].listeners] == ["INSIDE", "OUTSIDE"]
+    assert listening(result) == [("0.0.0.0", 19092), ("0.0.0.0", 9092), ("::", 9092)]
+    assert advertised(result) == {"INSIDE": ("broker", 19092), "OUTSIDE": ("localhost", None)}
+    assert result.settings.explicit["advertised.listeners"] == "INSIDE://broker:19092,OUTSIDE://localhost:9092"
+    for_all = options("--listen", "A://0.0.0.0:1", "--listen", "B://0.0.0.0:2", "--advertise", "broker")
+    assert advertised(for_all) == {"A": ("broker", None), "B": ("broker", None)}
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (("--listen", "SSL://localhost:1"), "SSL asks for SSL, which Ottla does not serve yet"),
+        (("--listen", "://localhost:1"), "--listen ://localhost:1: not of the form NAME://HOST:PORT"),
+        (("--advertise", "OUT://a:1"), "there is no listener OUT; there is PLAINTEXT"),
+        (("--advertise", "a", "--advertise", "b"), "PLAINTEXT is given two addresses"),
+        (
+            ("--listen", "A://localhost:1", "--listen", "B://localhost:2", "--advertise", "h:3"),
+            "there are 2 listeners; say whose port that is, as in A://h:3",
+        ),
+    ],
+)
+def test_listeners_with_names_that_cannot_be(flags: tuple[str, ...], reason: str) -> None:
+    assert reason in refused(*flags)
+
+
+# ── several nodes ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_nodes_have_ports_after_each_other() -> None:
+    result = options("--nodes", "3")
+    assert [node.id for node in result.nodes] == [1, 2, 3]
+    assert listening(result, 2) == [("127.0.0.1", 9094), ("::1", 9094)]
+    assert result.settings.explicit["default.replication.factor"] == "3"
+    free = options("--nodes", "2", "--listen", "127.0.0.1:0")
+    assert [listening(free, node) for node in (0, 1)] == [[("127.0.0.1", 0)]] * 2
+    assert free.settings.explicit["default.replication.factor"] == "2"
+    chosen = options("--nodes", "3", "--set", "default.replication.factor=1", "--set", "node.id=7")
+    assert [node.id for node in chosen.nodes] == [7, 8, 9]
+    assert chosen.settings.explicit["default.replication.factor"] == "1"
+
+
+def test_nodes_have_the_ports_that_are_given_and_each_its_rack() -> None:
+    result = options("--nodes", "9092,9192,9292", "--listen", "0.0.0.0", "--racks", "a,b,a", "--advertise", "kafka:1")
+    assert [listening(result, node) for node in range(3)] == [[("0.0.0.0", port)] for port in (9092, 9192, 9292)]
+    assert [node.rack for node in result.nodes] == ["a", "b", "a"]
+    assert [advertised(result, node)["PLAINTEXT"] for node in range(3)] == [("kafka", 1 + by) for by in (0, 100, 200)]
+    assert result.nodes[1].settings() == {
+        "node.id": "2",
+        "broker.id": "2",
+        "listeners": "PLAINTEXT://0.0.0.0:9192",
+        "advertised.listeners": "PLAINTEXT://kafka:101",
+        "broker.rack": "b",
+    }
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (("--nodes", "0"), "--nodes 0: give 1 to 64 nodes"),
+        (("--nodes", "three"), "--nodes three: give a number of nodes, as in 3, or their ports, as in 9092,9192,9292"),
+        (("--nodes", "9092,0"), "a port is a number from 1 to 65535"),
+        (("--nodes", "2", "--listen", "localhost:65535"), "one of the nodes would have the port 65536; begin lower"),
+        (
+            ("--nodes", "9092,9092"),
+            "port 9092 would be that of listener PLAINTEXT of node 1 and of listener PLAINTEXT of",
+        ),
+        (("--nodes", "2", "--racks", "a"), "--racks a: there are 2 nodes; give a rack for each"),
+        (
+            ("--nodes", "3", "--listen", "A://localhost:1", "--listen", "B://localhost:3"),
+            "port 3 would be that of listener B of node 1 and of listener A of node 3; keep the listeners' ports 3 or",
+        ),
+        (
+            ("--nodes", "1,2", "--listen", "A://h:1", "--listen", "B://h:9"),
+            "each node has all of them; give the number",
+        ),
+    ],
+)
+def test_nodes_that_cannot_be(flags: tuple[str, ...], reason: str) -> None:
+    assert reason in refused(*flags)
+
+
+def test_the_control_surface_is_on_this_machine_unless_told_otherwise() -> None:
+    assert options("--control", "8080").control == ("127.0.0.1", 8080)
+    assert options("--control", "0.0.0.0:0").control == ("0.0.0.0", 0)
+    assert "give host and port" in refused("--control", "localhost")
+
+
 def test_listen_helps_where_the_file_asks_for_tls(tmp_path: Path) -> None:
     path = write(tmp_path, "listeners=SSL://:9093")
-    assert options("--config", path, "--listen", "127.0.0.1:9092").listeners == [("127.0.0.1", 9092)]
+    assert listening(options("--config", path, "--listen", "127.0.0.1:9092")) == [("127.0.0.1", 9092)]
 
 
 def test_an_unknown_key_of_the_file_is_a_warning(tmp_path: Path) -> None:

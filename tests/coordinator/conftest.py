@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import pytest
@@ -95,7 +96,10 @@ class Marker(NamedTuple):
 
 
 class World:
-    """One coordinator, its log, its clock, and short ways to ask it. Answers come as they are: perhaps `Pending`."""
+    """A coordinator, its log, its clock, and short ways to ask it. Answers come as they are: perhaps `Pending`.
+
+    `coordinator` is of the node that leads all partitions; `away` is another node's, to which they can move.
+    """
 
     def __init__(self, **config: int) -> None:
         self.clock = ManualClock()
@@ -116,16 +120,26 @@ class World:
 
     def _build(self) -> None:
         self.timers = Timers(self.clock)
-        self.coordinator = GroupCoordinator(
+        self.coordinator = self._node()
+        self.away: GroupCoordinator | None = None
+
+    def _node(self, led: Collection[int] | None = None) -> GroupCoordinator:
+        def append(*arguments: Any) -> Outcome[Appended]:
+            assert self.coordinator is made, "a zombie coordinator wrote"
+            return self._append(*arguments)
+
+        made = GroupCoordinator(
             clock=self.clock,
             ids=self.ids,
             timers=self.timers,
             config=self.config,
             partitions=PARTITIONS,
-            append=self._append,
+            append=append,
             topics=self.topics,
+            led=led,
             events=self.told,
         )
+        return made
 
     def _append(
         self, partition: int, records: list[tuple[bytes, bytes | None]], producer: ProducerIdentity | None = None
@@ -170,12 +184,29 @@ class World:
     def restart(self) -> None:
         """A new coordinator from the log, as after kill -9; the old one is dropped with all who wait."""
         self._build()
+        self._replay()
+        self.coordinator.loaded()
+
+    def move(self) -> None:
+        """The other node leads all partitions from now on."""
+        for partition in range(PARTITIONS):
+            self.coordinator.resigned(partition)
+        if self.away is None:
+            self.away = self._node(led=())
+            self.away.loaded()
+        self.coordinator, self.away = self.away, self.coordinator
+        for partition in range(PARTITIONS):
+            self.coordinator.elected(partition)
+        self._replay()
+        for partition in range(PARTITIONS):
+            self.coordinator.began(partition)
+
+    def _replay(self) -> None:
         for entry in self.journal:
             if isinstance(entry, Marker):
                 self.coordinator.replay_marker(*entry)
             else:
                 self.coordinator.replay(*entry)
-        self.coordinator.loaded()
 
     def sleep(self, ms: int) -> None:
         """Let time pass; each timer runs when it is due."""
@@ -206,12 +237,12 @@ class World:
                 groups[group.group_id] = group.saved
         offsets = {
             group_id: {topic: dict(partitions) for topic, partitions in shard.offsets.of_group(group_id).items()}
-            for shard in self.coordinator._shards
+            for shard in self.coordinator._shards()
             for group_id in shard.offsets
         }
         pending = {
             group_id: {place: dict(writers) for place, writers in shard.offsets.pending_of(group_id).items()}
-            for shard in self.coordinator._shards
+            for shard in self.coordinator._shards()
             for group_id in shard.groups
             if shard.offsets.pending_of(group_id)
         }

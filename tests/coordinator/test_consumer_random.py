@@ -297,6 +297,16 @@ class Group(RuleBasedStateMachine):
                 client.waits_for = None
                 client.next = client.join
 
+    @rule(slow=st.booleans())
+    def coordinator_moves(self, slow: bool) -> None:
+        """Perhaps while what it wrote is on its way to the disk."""
+        self.world.hold = slow
+        self.all_step(1)
+        self.world.move()
+        self.world.release()
+        for client in self.clients:
+            assert isinstance(client, Consumer) or client.waits_for is None or client.waits_for.settled
+
     @rule(rounds=st.integers(1, 3))
     def log_fails(self, rounds: int) -> None:
         self.world.fail = KafkaError(E.KAFKA_STORAGE_ERROR)

@@ -142,7 +142,7 @@ def test_a_pattern_whose_topics_could_not_be_written_is_looked_up_again(world: C
             raise KafkaError(E.KAFKA_STORAGE_ERROR)
         return append(*args)  # type: ignore[arg-type]
 
-    world.coordinator._shards[world.coordinator.partition_for("g")]._append = second_fails  # type: ignore[assignment]
+    world.coordinator._unit("g").shard._append = second_fails  # type: ignore[assignment]
     assert world.beat("A", 2, names=[], regex="t").error_code == E.NONE
     assert world.coordinator.group("g").regexes == {}  # type: ignore[union-attr]
     world.beat("A", 2)

@@ -243,10 +243,34 @@ def test_a_deleted_topic_takes_all_offsets_along(world: Any) -> None:
     groups = [f"g{number}" for number in range(20)]
     for group in groups:
         world.commit({("t", 0): 1, ("u", 0): 2}, group=group)
-    world.coordinator.on_topic_deleted("t")
+    world.coordinator.on_topics_deleted({"t"})
     assert {world.committed("t", group=group) for group in groups} == {-1}
     assert {world.committed("u", group=group) for group in groups} == {2}
     assert world.replayed().lasting() == world.lasting()
+
+
+def test_a_start_forgets_offsets_whose_topic_went_without_them(world: Any) -> None:
+    """A crash between the deletion of the topic and the tombstones of its offsets."""
+    for group in ("g", "h"):
+        world.commit({("t", 0): 1, ("t", 1): 2, ("u", 0): 3}, group=group)
+    known = dict(world.topics.known)
+    del world.topics.known["t"]
+    world.restart()
+    world.topics.known["t"] = (b"n" * 16, 3)
+    assert {world.committed("t", at, group=group) for at in (0, 1) for group in ("g", "h")} == {-1}
+    assert {world.committed("u", group=group) for group in ("g", "h")} == {3}
+    assert world.replayed().lasting() == world.lasting()
+    world.commit({("t", 0): 4})
+    world.topics.known["u"] = (b"m" * 16, 3)  # gone and made again, as far as its offsets know
+    world.restart()
+    assert (world.committed("t"), world.committed("u"), world.committed("u", group="h")) == (4, -1, -1)
+    assert known["t"][0] != world.topics.known["t"][0]
+
+
+def test_a_start_keeps_what_was_committed_without_topic_ids(world: Any) -> None:
+    world.commit({("t", 0): 1}, version=4, retention_ms=WEEK_MS)  # a record of version 1 has none
+    world.restart()
+    assert world.committed() == 1
 
 
 # -- retention --------------------------------------------------------------------------------------------------------
@@ -314,5 +338,5 @@ def test_tombstones_are_written_in_batches_of_bounded_size(world: Any) -> None:
     world.topics.known["big"] = (b"b" * 16, 1_200)
     world.commit({("big", partition): 1 for partition in range(1_200)})
     world.batches.clear()
-    world.coordinator.on_topic_deleted("big")
+    world.coordinator.on_topics_deleted({"big"})
     assert world.batches == [500, 500, 200]

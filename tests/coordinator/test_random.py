@@ -1,4 +1,4 @@
-"""Random members, crashes, time, restarts and a log that fails: what must hold whatever happens.
+"""Random members, crashes, time, restarts, moves and a log that fails: what must hold whatever happens.
 
 No partition has two owners in one generation; a commit of a stale generation is fenced; nobody waits for ever; a replay
 of the records is the state; a group that was stable goes on after a restart.
@@ -189,6 +189,18 @@ def machine(make_world: Any) -> type[RuleBasedStateMachine]:
                 if client.waits_for is not None and not client.waits_for.settled:
                     client.waits_for = None
                     client.next = client.join
+            if was_stable:
+                assert self.world.state() == "Stable"
+                assert self.world.coordinator.group("g").generation == generation
+
+        @rule()
+        def coordinator_moves(self) -> None:
+            """Who waits is told at once, but for what is on its way to the disk; a stable group does not notice."""
+            was_stable = self.world.state() == "Stable"
+            generation = self.world.coordinator.group("g").generation if was_stable else None
+            self.world.move()
+            if not self.world.held:
+                assert all(answer.settled for answer in self.parked)
             if was_stable:
                 assert self.world.state() == "Stable"
                 assert self.world.coordinator.group("g").generation == generation

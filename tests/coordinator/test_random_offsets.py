@@ -85,7 +85,7 @@ def machine(make_world: Any) -> type[RuleBasedStateMachine]:
         def something_else(self, data: st.DataObject) -> None:
             """One rule, so that commits and markers make up most of a run."""
             group = data.draw(GROUPS)
-            what = data.draw(st.integers(0, 6))
+            what = data.draw(st.integers(0, 7))
             if what == 0:
                 self.offset_is_deleted(group, data.draw(st.sampled_from(PLACES)))
             elif what == 1:
@@ -98,6 +98,8 @@ def machine(make_world: Any) -> type[RuleBasedStateMachine]:
                 self.broker_restarts()
             elif what == 5:
                 self.log_fails(group, data.draw(st.sampled_from([None, *PRODUCERS])))
+            elif what == 6:
+                self.world.move()
             else:
                 self.log_is_slow(data.draw(st.booleans()))
 
@@ -114,7 +116,7 @@ def machine(make_world: Any) -> type[RuleBasedStateMachine]:
                     self.model.forget((group, place))
 
         def topic_is_deleted(self) -> None:
-            self.world.coordinator.on_topic_deleted("t")
+            self.world.coordinator.on_topics_deleted({"t"})
             for group in ("g", "h"):
                 self.model.forget((group, PLACES[0]))
 
@@ -138,7 +140,7 @@ def machine(make_world: Any) -> type[RuleBasedStateMachine]:
                 answer = self.world.txn_commit(offsets, producer, group=group)
             assert not self.written(answer)
             assert self.world.delete(group).results[0].error_code != E.NONE
-            self.world.coordinator.on_topic_deleted("t")
+            self.world.coordinator.on_topics_deleted({"t"})
             self.world.fail = None
 
         def log_is_slow(self, slow: bool) -> None:

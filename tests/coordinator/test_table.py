@@ -29,7 +29,7 @@ join of a new instance                   | 0 C      | 0 C      | - P         | -
 join of another protocol type            | 79 E     | 79 E     | 23 P        | 23 C        | 23 S     | 16 D
 join without a common protocol           | 79 E     | 79 E     | 23 P        | 23 C        | 23 S     | 16 D
 join without protocols                   | 23 n     | 23 E     | 23 P        | 23 C        | 23 S     | 16 D
-join with a session too short            | 26 n     | 26 E     | 26 P        | 26 C        | 26 S     | 16 D
+join with a session too short            | 26 n     | 26 E     | 26 P        | 26 C        | 26 S     | 26 D
 leader joins again                       | 25 n     | 25 E     | - P         | 0 C         | - P      | 16 D
 leader joins, changed                    | 25 n     | 25 E     | - P         | - P         | - P      | 16 D
 follower joins again                     | 25 n     | 25 E     | - P         | 0 C         | 0 S      | 16 D
@@ -51,7 +51,7 @@ sync of an unknown member                | 25 n     | 25 E     | 25 P        | 2
 sync of an old generation                | 25 n     | 25 E     | 22 P        | 22 C        | 22 S     | 16 D
 sync of a generation to come             | 25 n     | 25 E     | 22 P        | 22 C        | 22 S     | 16 D
 sync with another protocol               | 25 n     | 25 E     | 23 P        | 23 C        | 23 S     | 16 D
-sync without a protocol                  | 23 n     | 23 E     | 23 P        | 23 C        | 23 S     | 16 D
+sync without a protocol                  | 23 n     | 23 E     | 23 P        | 23 C        | 23 S     | 23 D
 sync with another's instance             | 25 n     | 25 E     | 82 P        | 82 C        | 82 S     | 16 D
 sync with an id that was replaced        | 82 C     | 82 C     | 82 P        | 82 P        | 82 S     | 16 D
 heartbeat                                | 25 n     | 25 E     | 27 P        | 0 C         | 0 S      | 16 D

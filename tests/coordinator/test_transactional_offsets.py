@@ -292,9 +292,29 @@ def test_a_deleted_group_takes_its_pending_offsets_along(world: Any) -> None:
 
 def test_a_deleted_topic_takes_pending_offsets_along(world: Any) -> None:
     world.txn_commit({("t", 0): 7, ("u", 0): 8})
-    world.coordinator.on_topic_deleted("t")
+    world.coordinator.on_topics_deleted({"t"})
     world.end_transaction(1, commit=True)
     assert (world.committed(), world.committed("u")) == (-1, 8)
+
+
+def test_a_start_forgets_pending_offsets_whose_topic_went_without_them(world: Any) -> None:
+    world.txn_commit({("t", 0): 7, ("u", 0): 8})
+    world.txn_commit({("t", 1): 9}, 2)
+    world.topics.known["t"] = (b"n" * 16, 3)
+    world.restart()
+    for producer in (1, 2):
+        world.end_transaction(producer, commit=True)
+    assert (world.committed(), world.committed(partition=1), world.committed("u")) == (-1, -1, 8)
+    assert world.replayed().lasting() == world.lasting()
+
+
+def test_a_start_keeps_what_the_new_topic_has(world: Any) -> None:
+    """Logs of before may hold offsets of both."""
+    world.txn_commit({("t", 0): 7})
+    world.topics.known["t"] = (b"n" * 16, 3)
+    world.commit({("t", 0): 3})
+    world.restart()
+    assert world.committed() == 3
 
 
 def test_a_restart_with_an_open_transaction(world: Any) -> None:

@@ -4,7 +4,7 @@ flushed; a clock that is told to move.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from ottla.coordinator.ports import ProducerIdentity
@@ -90,7 +90,10 @@ class Partition:
 
 
 class TransactionWorld:
-    """One coordinator, its log, the partitions of its clients, and short ways to ask it."""
+    """A coordinator, its log, the partitions of its clients, and short ways to ask it.
+
+    `coordinator` is of the node that leads all partitions; `away` is another node's, to which they can move.
+    """
 
     def __init__(self, transaction_version: int = 2, **config: int) -> None:
         self.clock = ManualClock()
@@ -115,18 +118,32 @@ class TransactionWorld:
 
     def _build(self) -> None:
         self.timers = Timers(self.clock)
-        self.coordinator = TransactionCoordinator(
+        self.coordinator = self._node()
+        self.away: TransactionCoordinator | None = None
+
+    def _node(self, led: Collection[int] | None = None) -> TransactionCoordinator:
+        def append(*arguments: Any) -> Outcome[Appended]:
+            assert self.coordinator is made, "a zombie coordinator wrote"
+            return self._append(*arguments)
+
+        def write_marker(*arguments: Any, **options: Any) -> Outcome[None]:
+            assert self.coordinator is made, "a zombie coordinator wrote a marker"
+            return self._write_marker(*arguments, **options)
+
+        made = TransactionCoordinator(
             clock=self.clock,
             timers=self.timers,
             config=self.config,
             partitions=PARTITIONS,
-            append=self._append,
-            write_marker=self._write_marker,
+            append=append,
+            write_marker=write_marker,
             producer_ids=self._new_producer_id,
             coordinator_epoch=lambda partition: COORDINATOR_EPOCH + partition,
             transaction_version=lambda: self.transaction_version,
+            led=led,
             events=self.told,
         )
+        return made
 
     # -- what the coordinator stands on -------------------------------------------------------------------------------
 
@@ -186,6 +203,7 @@ class TransactionWorld:
             else:
                 self.durable = max(self.durable, end)
                 pending.resolve(Appended(0, 0, -1, 0))
+        self.take_over()
 
     def release_markers(self, error: Exception | None = None) -> None:
         """Let the markers that wait be durable, or fail."""
@@ -221,6 +239,27 @@ class TransactionWorld:
         for index, key, value in self.log:
             self.coordinator.replay(index, key, value)
         self.coordinator.loaded()
+
+    def move(self) -> None:
+        """The other node leads all partitions from now on, and begins once all is durable."""
+        for partition in range(PARTITIONS):
+            self.coordinator.resigned(partition)
+        if self.away is None:
+            self.away = self._node(led=())
+            self.away.loaded()
+        self.coordinator, self.away = self.away, self.coordinator
+        self.take_over()
+
+    def take_over(self) -> None:
+        """What has moved begins, if all is durable."""
+        moved = [partition for partition in range(PARTITIONS) if not self.coordinator.leads(partition)]
+        if moved and self.durable == len(self.log):
+            for partition in moved:
+                self.coordinator.elected(partition)
+            for record in self.log:
+                self.coordinator.replay(*record)
+            for partition in moved:
+                self.coordinator.began(partition)
 
     def replayed(self) -> TransactionWorld:
         """Another world that only knows this one's log, and in which no marker can be written."""

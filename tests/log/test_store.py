@@ -14,7 +14,7 @@ import pytest
 from ottla.log.door import LogStore
 from ottla.log.ids import uuid_from_text
 from ottla.log.lock import lock_windows
-from ottla.log.store import StoreError
+from ottla.log.store import Store, StoreError
 from ottla.wire.errors import ErrorCode, KafkaError
 
 NOW = 1_700_000_000_000
@@ -247,6 +247,43 @@ def test_a_new_topic_does_not_meet_checkpoints_of_an_old_one(lab: Any) -> None:
         store.delete("t", 0)
         store.close()
     assert len(list(lab.folder.glob("t-0.*-stray"))) == 1
+
+
+def test_nor_the_log_start_that_was_written_since_the_last_checkpoint(lab: Any) -> None:
+    store = lab.open()
+    log = lab.log(store)
+    for _ in range(10):
+        lab.append(log)
+    log.trim(4)
+    store.delete("t", 0)
+    lab.append(lab.log(store))
+    store.abandon()
+    log = lab.open().get("t", 0)
+    assert (log.log_start_offset, log.log_end_offset) == (0, 1)
+    assert lab.warnings == []
+
+
+def test_one_checkpoint_does_for_any_number_of_deletions(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = lab.open()
+    for name in ("a", "b", "c"):
+        log = store.create(name, 0, bytes(15) + name.encode(), {}, lazy=True)
+        lab.append(log)
+    store.checkpoint()
+    written: list[bool] = []
+    checkpoint = Store.checkpoint
+
+    def counted(self: Store, *, sync: bool = True) -> None:
+        written.append(sync)
+        checkpoint(self, sync=sync)
+
+    monkeypatch.setattr(Store, "checkpoint", counted)
+    for name in ("a", "b", "c"):
+        store.delete(name, 0)
+    assert written == []
+    for name in ("a", "b", "c"):
+        log = store.create(name, 0, bytes(14) + b"n" + name.encode(), {}, lazy=True)
+        lab.append(log)
+    assert written == [True]
 
 
 # --- retention

@@ -1,0 +1,48 @@
+"""The control surface as a whole: its sockets, its routes, its life."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import trio
+
+from ottla.broker.control import client_metrics, nodes
+from ottla.broker.control.http import HttpServer
+from ottla.broker.control.routes import Router
+
+if TYPE_CHECKING:
+    from ottla.broker.broker import Broker
+
+ROUTES = (*nodes.ROUTES, *client_metrics.ROUTES)
+
+
+async def serve(
+    broker: Broker,
+    sockets: list[socket.socket],
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer on bound `sockets` until cancelled; `started` means that they listen."""
+    advertised = {
+        listener.advertised_host
+        for node in broker.cluster.nodes.values()
+        for listener in node.listeners.values()
+        if listener.advertised_host
+    }
+    http = HttpServer(Router(broker, ROUTES).answer, broker.log, hosts=advertised)
+    listeners = []
+    for sock in sockets:
+        sock.listen()
+        listeners.append(trio.SocketListener(trio.socket.from_stdlib_socket(sock)))
+    await trio.serve_listeners(http.serve, listeners, task_status=_Started(task_status))
+
+
+class _Started:
+    """`serve_listeners` says what listens; who waits only wants to know that it does."""
+
+    def __init__(self, status: trio.TaskStatus[None]) -> None:
+        self._status = status
+
+    def started(self, value: object = None) -> None:
+        self._status.started()

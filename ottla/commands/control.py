@@ -1,0 +1,97 @@
+"""A client of a broker's control surface (`ottla serve --control HOST:PORT`): calls in, JSON out, errors as sentences.
+
+Not a command: what the commands rest on that steer a broker instead of using it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from ottla.broker.errors import UsageError
+from ottla.commands.base import CommandError
+
+VARIABLE = "OTTLA_CONTROL"
+TIMEOUT_S = 30.0
+
+
+def add_flag(parser: argparse.ArgumentParser) -> None:
+    """Give a parser --control."""
+    parser.add_argument(
+        "--control",
+        metavar="[HOST:]PORT",
+        help=f"where the broker serves its control surface, as `ottla serve --control` said (default: ${VARIABLE})",
+    )
+
+
+class Control:
+    """The control surface of one broker. Raises UsageError: nobody said where it is."""
+
+    def __init__(self, flags: argparse.Namespace) -> None:
+        text: str | None = flags.control or os.environ.get(VARIABLE)
+        if not text:
+            raise UsageError(
+                "where is the broker's control surface? Start it by `ottla serve --control PORT`,"
+                f" and say --control PORT here, or set {VARIABLE}"
+            )
+        if text.isascii() and text.isdecimal():
+            text = f"127.0.0.1:{text}"
+        try:
+            url = urlsplit(text if "://" in text else f"http://{text}")
+            host, port = url.hostname, url.port
+        except ValueError:
+            host = port = None
+        if not host or port is None:
+            raise UsageError(f"--control {text}: give host and port, as in 127.0.0.1:9090")
+        self._host, self._port = host, port
+        self._shown = f"{host}:{port}"
+
+    def get(self, *path: object) -> Any:
+        """What the surface answers to GET /v1/path. Raises CommandError."""
+        return self._ask("GET", path, None)
+
+    def post(self, *path: object, body: dict[str, Any] | None = None) -> Any:
+        """What the surface answers to POST /v1/path. Raises CommandError."""
+        return self._ask("POST", path, body)
+
+    def _ask(self, method: str, path: tuple[object, ...], body: dict[str, Any] | None) -> Any:
+        from http.client import HTTPConnection, HTTPException
+
+        target = "/v1/" + "/".join(quote(str(part), safe="") for part in path)
+        connection = HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
+        try:
+            connection.request(
+                method,
+                target,
+                None if body is None else json.dumps(body),
+                {"Content-Type": "application/json"},
+            )
+            response = connection.getresponse()
+            status, content = response.status, response.read()
+        except ConnectionRefusedError:
+            raise CommandError(
+                f"nothing listens on {self._shown}; start the broker with --control {self._shown},"
+                " or name the right port"
+            ) from None
+        except TimeoutError:
+            raise CommandError(f"{self._shown} did not answer within {TIMEOUT_S:.0f} s; see the broker's log") from None
+        except (OSError, HTTPException) as error:
+            raise CommandError(
+                f"{self._shown} does not answer as a control surface does ({error or type(error).__name__});"
+                " the port of --control is another than the one of Kafka clients"
+            ) from None
+        finally:
+            connection.close()
+        try:
+            value = json.loads(content)
+        except ValueError:
+            raise CommandError(
+                f"{self._shown} is no control surface: it answered something else (HTTP {status});"
+                " name the port that `ottla serve --control` said"
+            ) from None
+        if status >= 400:
+            raise CommandError(str(value.get("error", value)) if isinstance(value, dict) else str(value))
+        return value
