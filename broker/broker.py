@@ -53,9 +53,17 @@ class Broker:
         self.configs = DynamicConfigs(nodes, self.cluster, config, store, self.metadata, log)
         self._ids = ids
         self._group_log = StateLog(
-            OFFSETS_TOPIC, self.cluster, self.metadata, clock, log, codec=config.offsets_topic_compression_codec
+            OFFSETS_TOPIC,
+            self.cluster,
+            self.metadata,
+            clock,
+            log,
+            check_min_isr=self.check_min_isr,
+            codec=config.offsets_topic_compression_codec,
         )
-        self._transaction_log = StateLog(TRANSACTIONS_TOPIC, self.cluster, self.metadata, clock, log)
+        self._transaction_log = StateLog(
+            TRANSACTIONS_TOPIC, self.cluster, self.metadata, clock, log, check_min_isr=self.check_min_isr
+        )
         for each in nodes:
             each.fetch_sessions = FetchSessions(config.max_incremental_fetch_session_cache_slots, clock=clock, ids=ids)
             each.group_coordinator = OnDemand(
@@ -175,8 +183,7 @@ class Broker:
             node.group_coordinator.shut_down()
         for topic in self.cluster.topics.values():
             for partition in topic.partitions:
-                for waiter in tuple(partition.waiters):
-                    waiter.wake()
+                partition.wake_waiting()
 
     def leader_of(self, node: Node, topic: str, index: int, known_epoch: int = -1) -> Partition:
         """The partition, if `node` leads it and `known_epoch`, what the client believes (KIP-320), is ours or -1.
@@ -207,6 +214,8 @@ class Broker:
     def check_min_isr(self, partition: Partition) -> None:
         """Raises KafkaError NOT_ENOUGH_REPLICAS: for acks=all fewer are in sync than min.insync.replicas, or than there
         are replicas at all."""
+        if len(partition.isr) == len(partition.replicas):
+            return
         wanted = self.failover.now().min_isr(partition)
         if len(partition.isr) < min(wanted, len(partition.replicas)):
             raise KafkaError(

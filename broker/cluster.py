@@ -80,6 +80,11 @@ class Partition:
         """Whether a reassignment is under way."""
         return bool(self.adding or self.removing)
 
+    def wake_waiting(self) -> None:
+        """Whoever waits is answered with what there is."""
+        for waiter in tuple(self.waiters):
+            waiter.wake()
+
     def grew(self) -> None:
         """To be called after each append."""
         if self.waiters:
@@ -221,8 +226,7 @@ class Cluster:
         """Raises KafkaError KAFKA_STORAGE_ERROR when the rest is gone: a folder that stays goes at the next start."""
         failure: KafkaError | None = None
         for partition in topic.partitions:
-            for waiter in tuple(partition.waiters):
-                waiter.wake()
+            partition.wake_waiting()
             try:
                 self._store.delete(topic.name, partition.index)
             except KafkaError as error:
@@ -275,8 +279,7 @@ class Cluster:
             partition.leader_epoch += 1
             if not self._attached:
                 return
-            for waiter in tuple(partition.waiters):
-                waiter.wake()
+            partition.wake_waiting()
             self._moved.append(partition)
 
     def _replay_config(self, record: ConfigRecord) -> None:

@@ -126,6 +126,9 @@ class Failover:
         node.fetch_sessions.clear()
         if self.doors is not None:
             self.doors.close_node(node)
+        for partition in self._partitions():  # who waits for records at the node has no connection to wait on
+            if node_id in partition.replicas:
+                partition.wake_waiting()
         self._log.info("node stopped", node=node_id)
 
     def start_node(self, node_id: int) -> None:

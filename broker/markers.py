@@ -30,9 +30,11 @@ def write_marker(
     """Append the marker, tell the group coordinator if it is about offsets, wake who waits to read. Settled once the
     marker is durable.
 
-    Raises KafkaError UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER, and as `PartitionLog.append_marker`.
+    Raises KafkaError UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS (it is an append with
+    acks=all), and as `PartitionLog.append_marker`.
     """
     partition, node = broker.led(topic, index)
+    broker.check_min_isr(partition)
     groups = node.groups if topic == OFFSETS_TOPIC else None  # made before the marker is there: replayed once
     outcome = partition.log.append_marker(
         producer_id,

@@ -14,6 +14,8 @@ from ottla.wire.errors import ErrorCode, KafkaError, ProtocolError
 from ottla.wire.records import ControlRecordType, Record, RecordBatch, build_batch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ottla.broker.cluster import Cluster, Partition
     from ottla.broker.logs import Log
     from ottla.broker.metadata import Metadata
@@ -40,13 +42,22 @@ class Replayer(Protocol):
 class StateLog:
     """Appends and replays the records of one internal topic."""
 
-    __slots__ = ("_clock", "_cluster", "_codec", "_log", "_metadata", "topic")
+    __slots__ = ("_check_min_isr", "_clock", "_cluster", "_codec", "_log", "_metadata", "topic")
 
     def __init__(
-        self, topic: str, cluster: Cluster, metadata: Metadata, clock: Clock, log: Log, *, codec: int = 0
+        self,
+        topic: str,
+        cluster: Cluster,
+        metadata: Metadata,
+        clock: Clock,
+        log: Log,
+        *,
+        check_min_isr: Callable[[Partition], None],
+        codec: int = 0,
     ) -> None:
-        """`codec`: what its batches are compressed with."""
+        """`check_min_isr` refuses an append, which is one with acks=all. `codec`: what batches are compressed with."""
         self.topic = topic
+        self._check_min_isr = check_min_isr
         self._codec = codec
         self._cluster = cluster
         self._metadata = metadata
@@ -61,6 +72,7 @@ class StateLog:
         target = topic.partition(partition)
         if target is None:
             raise KafkaError(ErrorCode.NOT_COORDINATOR)
+        self._check_min_isr(target)
         now_ms = self._clock.wall_ms()
         kept = [Record(at, now_ms, key, value) for at, (key, value) in enumerate(records)]
         # Kafka's coordinators write with base sequence 0, also without a producer id.

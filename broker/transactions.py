@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ottla.broker.broker import Broker
     from ottla.broker.cluster import Partition
+    from ottla.broker.nodes import Node
     from ottla.coordinator.ports import Append, ProducerIdentity
     from ottla.coordinator.result import Answer
     from ottla.coordinator.transaction.ports import TopicPartition
@@ -92,24 +93,28 @@ def make_coordinator(broker: Broker, partitions: int, led: Collection[int], appe
 
 def admit(
     broker: Broker,
+    node: Node,
     transactional_id: str,
     producer: ProducerIdentity,
     partitions: Iterable[Partition],
     protocol: ClientProtocol,
 ) -> Answer[Verdicts]:
-    """May records of the producer's transaction be appended to `partitions`?
+    """May `node` append records of the producer's transaction to `partitions`? Where another one leads nobody is asked.
 
     Where its transaction is open already, the log alone knows. Else the coordinator is asked: an older client must have
     added the partition itself, that of a newer one is added now.
     """
-    verdicts: Verdicts = dict.fromkeys(partitions, ErrorCode.NONE)
+    verdicts = {
+        partition: ErrorCode.NONE if partition.leader == node.id else ErrorCode.NOT_LEADER_OR_FOLLOWER
+        for partition in partitions
+    }
     producer_id, epoch = producer
     if protocol is not ClientProtocol.ADDED and not broker.config.transaction_partition_verification_enable:
         return verdicts
     asked = {
         (partition.topic.name, partition.index): partition
-        for partition in verdicts
-        if partition.log.open_transaction_epoch(producer_id) != epoch
+        for partition, verdict in verdicts.items()
+        if verdict is ErrorCode.NONE and partition.log.open_transaction_epoch(producer_id) != epoch
     }
     if not asked:
         return verdicts
@@ -127,12 +132,12 @@ def admit(
 
 
 def admit_offsets(
-    broker: Broker, transactional_id: str, producer: ProducerIdentity, group: str, protocol: ClientProtocol
+    broker: Broker, node: Node, transactional_id: str, producer: ProducerIdentity, group: str, protocol: ClientProtocol
 ) -> Answer[ErrorCode]:
-    """May offsets of `group` be committed as part of the producer's transaction? Raises KafkaError if the topic of
+    """May `node` commit offsets of `group` as part of the producer's transaction? Raises KafkaError if the topic of
     offsets cannot be created."""
     partition = broker.metadata.internal_topic(OFFSETS_TOPIC).partitions[broker.offsets_partition(group)]
-    verdicts = admit(broker, transactional_id, producer, (partition,), protocol)
+    verdicts = admit(broker, node, transactional_id, producer, (partition,), protocol)
     return chain(verdicts, lambda verdicts: verdicts[partition])
 
 

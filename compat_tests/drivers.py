@@ -12,6 +12,7 @@ Modes and their flags, the same for every driver (java/src/compat, franz_go):
     copy      the flags of member and of txn, --to TOPIC                     events of member, ready, and done for each
               committed transaction, commit_failed for each aborted one
     steps     the flags of member and of txn                                 as transactions/driver.py has them
+    admin     (no flags)                                                     as admin/telling.py has them
 
 Each event is one JSON line [monotonic seconds, name, value]. `failed NAME` and exit code 3: the client gave up.
 """

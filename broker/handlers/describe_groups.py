@@ -19,7 +19,8 @@ def handle(broker: Broker, context: Context, request: DescribeGroupsRequest) -> 
     response = context.node.groups.describe_groups(context, request, context.api_version)
     if request.include_authorized_operations:
         for group in response.groups:
-            group.authorized_operations = GROUP_OPERATIONS
+            if group.error_code == ErrorCode.NONE:
+                group.authorized_operations = GROUP_OPERATIONS
     return response
 
 

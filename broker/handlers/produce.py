@@ -41,6 +41,8 @@ PartitionData = ProduceRequest.PartitionProduceData
 TopicResponse = ProduceResponse.TopicProduceResponse
 PartitionResponse = ProduceResponse.PartitionProduceResponse
 
+Waiting = tuple[PartitionResponse, "Partition", Pending[Appended]]
+
 ALL = -1  # acks
 ADMIN_CLIENT_ID = "__admin_client"  # may write to internal topics, as in Kafka
 _LOW_ATTRIBUTES = ATTRIBUTES + 1
@@ -109,7 +111,7 @@ def _append_all(
     cluster = broker.cluster
     by_id = context.api_version >= 13
     responses: list[TopicResponse] = []
-    waiting: list[tuple[PartitionResponse, Pending[Appended]]] = []
+    waiting: list[Waiting] = []
     failed: ErrorCode | None = None
     led_elsewhere = False
     for topic_data in request.topic_data:
@@ -142,14 +144,31 @@ def _append_all(
         return response
 
     def finish() -> ProduceResponse:
-        for answer, pending in waiting:
+        for answer, partition, pending in waiting:
             try:
-                _success(answer, pending.result())
+                appended = pending.result()
+                if request.acks == ALL:
+                    _check_still(broker, context, partition)
+                _success(answer, appended)
             except KafkaError as error:
                 answer.error_code, answer.base_offset = error.code, -1
+        if context.api_version >= _TELLS_LEADER_FROM:
+            response.node_endpoints = _tell_leaders(broker, context, response)
         return response
 
-    return Parked(all_settled([pending for _, pending in waiting]), finish)
+    return Parked(all_settled([pending for _, _, pending in waiting]), finish)
+
+
+def _check_still(broker: Broker, context: Context, partition: Partition) -> None:
+    """With acks=all the leader answers for what is in sync when the records are durable; if it is the leader still.
+    Raises KafkaError NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS_AFTER_APPEND: the records have their place anyway.
+    """
+    if partition.leader != context.connection.node.id:
+        raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+    try:
+        broker.check_min_isr(partition)
+    except KafkaError as error:
+        raise KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND, error.message) from None
 
 
 def error(request: ProduceRequest, version: int, code: ErrorCode) -> ProduceResponse:
@@ -233,7 +252,8 @@ def _admit(
         return {}
     if len(producers) > 1:
         raise KafkaError(ErrorCode.INVALID_PRODUCER_ID_MAPPING, "batches of more than one transactional producer")
-    return admit(broker, transactional_id, producers.pop(), partitions, ClientProtocol.of_produce(version))
+    protocol = ClientProtocol.of_produce(version)
+    return admit(broker, context.node, transactional_id, producers.pop(), partitions, protocol)
 
 
 def _append(
@@ -243,7 +263,7 @@ def _append(
     topic: Topic,
     data: PartitionData,
     verdicts: Verdicts | None,
-    waiting: list[tuple[PartitionResponse, Pending[Appended]]],
+    waiting: list[Waiting],
 ) -> PartitionResponse:
     index = data.index
     partition = topic.partition(index)
@@ -273,7 +293,7 @@ def _append(
         return _failure(error, index, log_start_offset)
     if isinstance(outcome, Pending):  # on its way to the disk: nobody reads it, nobody is told, before it is there
         answer = PartitionResponse(index=index)
-        waiting.append((answer, outcome))
+        waiting.append((answer, partition, outcome))
         outcome.then(lambda _: partition.grew())
         return answer
     if partition.waiters:
@@ -287,6 +307,8 @@ def _check_verdict(verdict: ErrorCode | None, batch: RecordBatch, version: int) 
         if batch.is_transactional and batch.producer_id >= 0:
             raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "the topic was made anew while the request waited")
         return 0
+    if verdict is ErrorCode.NOT_LEADER_OR_FOLLOWER:
+        raise KafkaError(verdict)
     adds_itself = version >= 12
     if verdict in _COORDINATOR_AWAY or (verdict is ErrorCode.CONCURRENT_TRANSACTIONS and not adds_itself):
         raise KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS, f"the transaction cannot be verified now: {verdict.name}")

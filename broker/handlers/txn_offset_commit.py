@@ -23,6 +23,7 @@ def handle(
     def admit() -> Answer[ErrorCode]:
         return admit_offsets(
             broker,
+            context.node,
             request.transactional_id,
             (request.producer_id, request.producer_epoch),
             request.group_id,

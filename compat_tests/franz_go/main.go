@@ -1,4 +1,4 @@
-// The franz-go clients as a process: driver member|producer|txn|copy|steps --flag value ...
+// The franz-go clients as a process: driver member|producer|txn|copy|steps|admin --flag value ...
 //
 // It tells what happens as one JSON line an event on standard output and takes commands, a line each, on standard
 // input; the end of the input is the request to stop cleanly. compat_tests/drivers.py lists modes, flags and commands.
@@ -20,9 +20,9 @@ type flags struct {
 func milliseconds(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 
 func main() {
-	modes := map[string]func(flags, *events) error{"member": member, "producer": producer, "txn": txn, "copy": copyOnce, "steps": steps}
+	modes := map[string]func(flags, *events) error{"member": member, "producer": producer, "txn": txn, "copy": copyOnce, "steps": steps, "admin": admin}
 	if len(os.Args) < 2 || modes[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: driver member|producer|txn|copy|steps --bootstrap HOST:PORT ...")
+		fmt.Fprintln(os.Stderr, "usage: driver member|producer|txn|copy|steps|admin --bootstrap HOST:PORT ...")
 		os.Exit(2)
 	}
 	var f flags

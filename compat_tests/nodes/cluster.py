@@ -114,6 +114,9 @@ class Mover:
             self._start(self._random.choice(sorted(self._down)))
         else:
             node = self._random.choice(NODES)
+            for topic, index in self._logs:  # no partition is to be without leader: nobody could get on
+                if set(self._cluster.get("partitions", topic, index)["isr"]) <= {node}:
+                    self._cluster.post("partitions", topic, index, "isr", isr=list(NODES))
             self._cluster.post("nodes", node, "stop")
             self._down.add(node)
             self.moves.append(f"{node} down")

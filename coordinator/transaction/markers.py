@@ -122,8 +122,6 @@ class _Plan:
 
     def write_markers(self) -> None:
         """A round through the partitions that have no marker yet."""
-        if self.shard.resigned:
-            return
         self._waiting = 1  # this round itself, so that an outcome that is there at once does not end it early
         self._write_some(sorted(self.missing))
 

@@ -5,7 +5,7 @@ Who leads what, and how nodes go and come, is tested in test_nodes.py.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -14,6 +14,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from ottla.log.clock import ManualClock
+from ottla.log.flushing import FlushQueue
 from ottla.wire.errors import ErrorCode
 from ottla.wire.messages.add_offsets_to_txn import AddOffsetsToTxnRequest
 from ottla.wire.messages.add_partitions_to_txn import AddPartitionsToTxnRequest
@@ -23,8 +24,6 @@ from ottla.wire.messages.delete_groups import DeleteGroupsRequest
 from ottla.wire.messages.describe_groups import DescribeGroupsRequest
 from ottla.wire.messages.describe_transactions import DescribeTransactionsRequest
 from ottla.wire.messages.end_txn import EndTxnRequest
-from ottla.wire.messages.find_coordinator import FindCoordinatorRequest
-from ottla.wire.messages.heartbeat import HeartbeatRequest
 from ottla.wire.messages.init_producer_id import InitProducerIdRequest
 from ottla.wire.messages.join_group import JoinGroupRequest
 from ottla.wire.messages.leave_group import LeaveGroupRequest
@@ -33,104 +32,21 @@ from ottla.wire.messages.list_transactions import ListTransactionsRequest
 from ottla.wire.messages.offset_commit import OffsetCommitRequest
 from ottla.wire.messages.offset_delete import OffsetDeleteRequest
 from ottla.wire.messages.offset_fetch import OffsetFetchRequest
-from ottla.wire.messages.produce import ProduceRequest
 from ottla.wire.messages.sync_group import SyncGroupRequest
 from ottla.wire.messages.txn_offset_commit import TxnOffsetCommitRequest
-from ottla.wire.schema import Message, Struct
-from tests.broker.conftest import Client, Launcher, Running
+from ottla.wire.schema import Message
+from tests.broker.conftest import Launcher, Running
+from tests.broker.finder import GROUP, KINDS, TRANSACTION, Finder, codes, committing, heartbeat, joining, syncing
 from tests.broker.transactional import NEW, OLD, Generation, Producer, committed, end_offset, group_offset, state_of
 
 E = ErrorCode
-GROUP, TRANSACTION = 0, 1
-KINDS = {GROUP: "group", TRANSACTION: "transaction"}
 NODES = (1, 2, 3)
 SETTINGS = {
     "group.initial.rebalance.delay.ms": "0",
     "offsets.topic.replication.factor": "3",
     "transaction.state.log.replication.factor": "3",
 }
-OF_TRANSACTIONS = (InitProducerIdRequest, AddPartitionsToTxnRequest, AddOffsetsToTxnRequest, EndTxnRequest)
 generations = pytest.mark.parametrize("generation", [OLD, NEW], ids=str)
-
-
-def codes(message: Any) -> Iterator[ErrorCode]:
-    """Every code in an answer."""
-    for name in message.__slots__:
-        value = getattr(message, name)
-        if name.endswith("error_code"):
-            yield ErrorCode(value)
-        for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, Struct):
-                yield from codes(each)
-
-
-class Finder:
-    """A client that finds its coordinators, and asks again when they have moved, as clients do."""
-
-    def __init__(self, running: Running, stack: AsyncExitStack) -> None:
-        self.running = running
-        self._stack = stack
-        self._lines: dict[int, Client] = {}
-        self._places: dict[tuple[int, str], int] = {}
-
-    async def line(self, node: int) -> Client:
-        if node not in self._lines:
-            self._lines[node] = await self._stack.enter_async_context(await self.running.client(node=node))
-        return self._lines[node]
-
-    async def find(self, kind: int, key: str) -> int | ErrorCode:
-        """The node that coordinates, or why nobody does; whichever node is asked."""
-        request = FindCoordinatorRequest(key_type=kind, coordinator_keys=[key])
-        told = set()
-        for node in self.running.broker.cluster.live_nodes:
-            (found,) = (await (await self.line(node.id)).ask(request, 4)).coordinators
-            told.add(ErrorCode(found.error_code) if found.error_code else found.node_id)
-        (answer,) = told
-        return answer
-
-    async def ask(self, request: Message, version: int) -> Any:
-        """What the right node answers; one that is busy, or not the right one any more, is asked again."""
-        with trio.fail_after(60):
-            while True:
-                node = await self._node(request)
-                answer = await (await self.line(node)).ask(request, version)
-                told = set(codes(answer))
-                if told.isdisjoint((E.NOT_COORDINATOR, E.COORDINATOR_NOT_AVAILABLE, E.CONCURRENT_TRANSACTIONS)):
-                    return answer
-                self._places.clear()
-
-    async def _node(self, request: Any) -> int:
-        if isinstance(request, ProduceRequest):
-            return self.running.broker.cluster.topics[request.topic_data[0].name].partitions[0].leader
-        if isinstance(request, OF_TRANSACTIONS):
-            key = getattr(request, "transactional_id", None) or getattr(request, "v3_and_below_transactional_id", "")
-            place = TRANSACTION, str(key)
-        elif isinstance(request, OffsetFetchRequest):
-            place = GROUP, request.groups[0].group_id
-        elif isinstance(request, DescribeTransactionsRequest):
-            place = TRANSACTION, request.transactional_ids[0]
-        else:
-            place = GROUP, request.group_id
-        if place not in self._places:
-            found = await self.find(*place)
-            assert not isinstance(found, ErrorCode)
-            self._places[place] = found
-        return self._places[place]
-
-    def stop(self, node: int) -> None:
-        """Take a node down."""
-        self.running.broker.failover.stop_node(node)
-        self._lines.pop(node, None)
-        self._places.clear()
-
-    async def move(self, kind: int, key: str) -> int:
-        """Another node coordinates from now on: which."""
-        before = await self.find(kind, key)
-        assert not isinstance(before, ErrorCode)
-        after = before % 3 + 1
-        self.running.broker.failover.move_coordinator(KINDS[kind], key, after)
-        assert await self.find(kind, key) == after
-        return after
 
 
 @pytest.fixture
@@ -157,48 +73,6 @@ async def finder(launcher: Launcher, stack: AsyncExitStack) -> Finder:
 def elapse(running: Running, clock: ManualClock, ms: int) -> None:
     clock.advance(ms)
     running.broker.timers.run_due()
-
-
-# ── what a group's client says ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def joining(member: str = "", group: str = "g") -> JoinGroupRequest:
-    return JoinGroupRequest(
-        group_id=group,
-        member_id=member,
-        session_timeout_ms=10_000,
-        rebalance_timeout_ms=60_000,
-        protocol_type="consumer",
-        protocols=[JoinGroupRequest.JoinGroupRequestProtocol(name="range", metadata=b"m")],
-    )
-
-
-def syncing(member: str, generation: int = 1, given: dict[str, bytes] | None = None) -> SyncGroupRequest:
-    return SyncGroupRequest(
-        group_id="g",
-        member_id=member,
-        generation_id=generation,
-        protocol_type="consumer",
-        protocol_name="range",
-        assignments=[
-            SyncGroupRequest.SyncGroupRequestAssignment(member_id=to, assignment=share)
-            for to, share in (given or {}).items()
-        ],
-    )
-
-
-def heartbeat(member: str, generation: int = 1, group: str = "g") -> HeartbeatRequest:
-    return HeartbeatRequest(group_id=group, member_id=member, generation_id=generation)
-
-
-def committing(offset: int, group: str = "g", member: str = "", generation: int = -1) -> OffsetCommitRequest:
-    partition = OffsetCommitRequest.OffsetCommitRequestPartition(partition_index=0, committed_offset=offset)
-    return OffsetCommitRequest(
-        group_id=group,
-        member_id=member,
-        generation_id_or_member_epoch=generation,
-        topics=[OffsetCommitRequest.OffsetCommitRequestTopic(name="t", partitions=[partition])],
-    )
 
 
 async def new_member(finder: Finder) -> str:
@@ -576,6 +450,47 @@ async def test_an_end_under_way_to_the_disk_is_carried_out_where_it_moved(
     assert await committed(await finder.line(1), "t") == expected
 
 
+async def test_nothing_is_acted_upon_before_it_is_durable(
+    launcher: Launcher, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the coordinators moved to as well, be it new or not."""
+    finder = await start(launcher, stack, log_flush_interval_messages="1")
+    producer = await Producer.start(finder, "x", NEW)  # type: ignore[arg-type]
+    assert await finder.find(GROUP, "g") in NODES
+    flushes = finder.running.broker.store.flushes
+    begin, holds = FlushQueue.begin, False
+    monkeypatch.setattr(FlushQueue, "begin", lambda queue: [] if holds else begin(queue))
+    end = EndTxnRequest(transactional_id="x", committed=True)
+    for number in range(4):  # the first move is to a node whose coordinators nobody has needed
+        assert await producer.send("t", 0, b"%d" % number) is E.NONE
+        end.producer_id, end.producer_epoch = producer.producer_id, producer.epoch
+        place, keeper = await finder.find(TRANSACTION, "x"), await finder.find(GROUP, "g")
+        assert isinstance(place, int)
+        assert isinstance(keeper, int)
+        holds = True
+        async with await finder.running.client(node=place) as ending, await finder.running.client(node=keeper) as group:
+            await ending.send(end, 5)
+            await group.send(committing(number), 9)
+            await wait_all_tasks_blocked(0.01)
+            there = await finder.line(await finder.move(TRANSACTION, "x"))
+            assert await state_of(there, "x") == "NOT_COORDINATOR"
+            here = await finder.line(await finder.move(GROUP, "g"))
+            assert list(codes(await here.ask(heartbeat("m"), 4))) == [E.NOT_COORDINATOR]
+            assert await end_offset(await finder.line(1), "t") < await end_offset(
+                await finder.line(1), "t", isolation_level=0
+            )
+            holds = False
+            flushes.on_due()
+            ended = await ending.receive(end, 5)
+            assert ended.error_code == E.NONE
+            assert list(codes(await group.receive(committing(number), 9))) == [E.NONE]
+        producer.epoch, producer._sequences = ended.producer_epoch, {}
+        finder._places.clear()
+        assert await group_offset(finder, "g", "t") == number  # type: ignore[arg-type]
+    assert await producer.init() is E.NONE  # which would abort what is not known to have ended
+    assert await committed(await finder.line(1), "t") == [b"0", b"1", b"2", b"3"]
+
+
 async def test_a_decided_outcome_goes_on_where_it_moved(launcher: Launcher, stack: AsyncExitStack) -> None:
     """Its markers cannot be written before a node is there again."""
     clock = ManualClock()
@@ -620,6 +535,16 @@ async def test_a_transaction_is_aborted_in_time_by_a_coordinator_that_nobody_ask
     elapse(finder.running, clock, 10_000)
     assert await end_offset(line, "t") == 2
     assert await producer.commit() is not E.NONE
+
+
+@generations
+async def test_nobody_is_asked_for_records_that_go_to_the_wrong_node(finder: Finder, generation: Generation) -> None:
+    producer = await Producer.start(finder, "x", generation)  # type: ignore[arg-type]
+    producer.client = await finder.line(2)
+    assert await producer.send_only("t", 0, b"v") is E.NOT_LEADER_OR_FOLLOWER
+    place = await finder.find(TRANSACTION, "x")
+    assert isinstance(place, int)
+    assert await state_of(await finder.line(place), "x") == "Empty"
 
 
 @generations

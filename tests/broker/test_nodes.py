@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ from ottla.wire.messages.describe_cluster import DescribeClusterRequest
 from ottla.wire.messages.describe_topic_partitions import DescribeTopicPartitionsRequest
 from ottla.wire.messages.elect_leaders import ElectLeadersRequest
 from ottla.wire.messages.fetch import FetchRequest
+from ottla.wire.messages.init_producer_id import InitProducerIdRequest
 from ottla.wire.messages.list_offsets import ListOffsetsRequest
 from ottla.wire.messages.metadata import MetadataRequest
+from ottla.wire.messages.offset_commit import OffsetCommitRequest
 from ottla.wire.messages.offset_for_leader_epoch import OffsetForLeaderEpochRequest
 from ottla.wire.messages.produce import ProduceRequest
 from ottla.wire.records import Record, build_batch
@@ -55,8 +58,25 @@ async def produce(client: Client, index: int, *, topic: str = "t", acks: int = A
 
 async def produced(client: Client, index: int, **more: Any) -> int:
     """The code."""
-    code: int = (await produce(client, index, **more)).responses[0].partition_responses[0].error_code
-    return code
+    return code(await produce(client, index, **more))
+
+
+def code(answer: Any) -> int:
+    found: int = answer.responses[0].partition_responses[0].error_code
+    return found
+
+
+def hold_syncs(running: Running) -> threading.Event:
+    """Records become durable only while it is set; metadata, which is flushed in the loop, always does."""
+    fs, may_sync = running.broker.store._fs, threading.Event()
+    sync = fs.datasync
+
+    def datasync(fd: int) -> None:
+        assert threading.current_thread() is threading.main_thread() or may_sync.wait(10)
+        sync(fd)
+
+    fs.datasync = datasync
+    return may_sync
 
 
 def fetching(running: Running, index: int, offset: int = 0, *, version: int = 16, **more: Any) -> FetchRequest:
@@ -159,6 +179,53 @@ async def test_who_waits_for_records_hears_of_a_move_at_once(cluster: Running) -
             cluster.broker.failover.move_leader("t", 0, 3)
             answer = await client.receive(request, 16)
         assert answer.responses[0].partitions[0].error_code == ErrorCode.FENCED_LEADER_EPOCH
+
+
+async def test_what_waits_for_the_disk_when_the_lead_moves(cluster: Running) -> None:
+    """The records keep their place; who waits with acks=all hears that it must ask the new leader, as with Kafka."""
+    create(cluster, "slow", 1, flush_messages="1", min_insync_replicas="2")
+    failover, may_sync = cluster.broker.failover, hold_syncs(cluster)
+    record = ProduceRequest.PartitionProduceData(index=0, records=build_batch([Record(0, 1, None, b"v")]))
+    topic = ProduceRequest.TopicProduceData(name="slow", partition_data=[record])
+    log = cluster.broker.cluster.topics["slow"].partitions[0].log
+
+    async def told(acks: int, meanwhile: Any) -> Any:
+        end_offset = log.log_end_offset
+        request = ProduceRequest(acks=acks, timeout_ms=1000, topic_data=[topic])
+        may_sync.clear()
+        async with await cluster.client(node=1) as client:
+            await client.send(request, 10)
+            while log.log_end_offset == end_offset:
+                await trio.sleep(0.001)
+            meanwhile()
+            may_sync.set()
+            return await client.receive(request, 10)
+
+    with trio.fail_after(30):
+        answer = await told(ALL, lambda: failover.move_leader("slow", 0, 2))
+        part = answer.responses[0].partition_responses[0]
+        assert (part.error_code, part.current_leader.leader_id) == (NOT_LEADER, 2)
+        assert [endpoint.node_id for endpoint in answer.node_endpoints] == [2]
+        failover.move_leader("slow", 0, 1)
+        assert code(await told(1, lambda: failover.move_leader("slow", 0, 2))) == NONE
+        failover.move_leader("slow", 0, 1)
+        fewer = await told(ALL, lambda: failover.set_isr("slow", 0, [1]))
+        assert code(fewer) == ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND
+        assert log.high_watermark == 3
+
+
+async def test_a_node_that_goes_leaves_nobody_waiting(cluster: Running) -> None:
+    partition = cluster.broker.cluster.topics["t"].partitions[0]
+    async with await cluster.client(node=2) as two, await cluster.client(node=1) as one:
+        await two.send(fetching(cluster, 0, wait_ms=60_000), 16)
+        while not partition.waiters:
+            await trio.sleep(0.001)
+        cluster.broker.failover.stop_node(2)
+        assert await two.closed()
+        with trio.fail_after(10):
+            while partition.waiters:
+                await trio.sleep(0.001)
+        assert await produced(one, 0) == NONE
 
 
 async def test_a_fetch_session_is_known_to_its_node_alone(cluster: Running) -> None:
@@ -265,6 +332,34 @@ async def test_too_few_in_sync_for_acks_all(cluster: Running) -> None:
         assert await produced(client, 0, topic="safe", acks=1) == NONE
         failover.set_isr("safe", 0, [1, 3])
         assert await produced(client, 0, topic="safe") == NONE
+
+
+async def test_too_few_in_sync_for_a_coordinator(launcher: Launcher) -> None:
+    """What coordinators write is written with acks=all."""
+    factors = ("default", "offsets.topic", "transaction.state.log")
+    three = {f"{name}.replication.factor": "3" for name in factors}
+    running = await launcher.start({**three, "min.insync.replicas": "2"}, nodes=3)
+    create(running, "t", 1)
+    offset = OffsetCommitRequest.OffsetCommitRequestPartition(partition_index=0, committed_offset=1)
+    commit = OffsetCommitRequest(
+        group_id="g", topics=[OffsetCommitRequest.OffsetCommitRequestTopic(name="t", partitions=[offset])]
+    )
+    begin = InitProducerIdRequest(transactional_id="x", transaction_timeout_ms=1000)
+    failover = running.broker.failover
+    for kind, key in (("group", "g"), ("transaction", "x")):
+        failover.move_coordinator(kind, key, 1)
+    async with await running.client(node=1) as client:
+
+        async def codes() -> tuple[int, int]:
+            committed = await client.ask(commit, 8)
+            return committed.topics[0].partitions[0].error_code, (await client.ask(begin, 4)).error_code
+
+        assert await codes() == (NONE, NONE)
+        failover.stop_node(2)
+        failover.stop_node(3)
+        assert await codes() == (ErrorCode.COORDINATOR_NOT_AVAILABLE,) * 2
+        failover.start_node(2)
+        assert await codes() == (NONE, NONE)
 
 
 async def test_more_in_sync_than_there_are_replicas_is_not_asked_for(launcher: Launcher) -> None:
