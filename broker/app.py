@@ -169,11 +169,11 @@ async def _serve_until_signal(
     async with trio.open_nursery() as nursery:
         await nursery.start(run, broker, server, stop)
         async with trio.open_nursery() as controlling:
-            if control:
-                from ottla.broker.control.surface import serve as serve_control
-
-                await controlling.start(serve_control, broker, control)
             try:
+                if control:
+                    from ottla.broker.control.surface import serve as serve_control
+
+                    await controlling.start(serve_control, broker, control)
                 _announce(options, path, broker, control, broker.clock.mono_ms() - started_ms)
             except StartupError as error:  # kept for outside: a nursery would wrap it
                 failure = error

@@ -132,7 +132,7 @@ def serve_options(flags: Flags, log: Log) -> ServeOptions:
     nodes = node_specs(listeners, flags.nodes, flags.racks, first_id=settings.own_id, rack=settings.broker_rack)
     return ServeOptions(
         nodes=nodes,
-        control=control_address(flags.control) if flags.control is not None else None,
+        control=control_address(flags.control, nodes) if flags.control is not None else None,
         topics=_topics(flags.topic or (), settings),
         features=_features(flags.feature) if flags.feature else None,
         data_dir=DEFAULT_DATA_DIR if flags.ephemeral else flags.data or _configured_data_dir(settings),
@@ -251,14 +251,17 @@ def _configured_data_dir(settings: BrokerConfig) -> str:
     return DEFAULT_DATA_DIR
 
 
-def control_address(text: str) -> Address:
+def control_address(text: str, nodes: Iterable[NodeSpec]) -> Address:
     """HOST:PORT or PORT of the control surface, this machine's loopback if no host is named. Raises UsageError."""
+    taken = {port: node for node in nodes for spec in node.listeners for _, port in spec.addresses if port}
     if text.isascii() and text.isdecimal():
         text = f"{LOOPBACK}:{text}"
     try:
         host, port = split_address(text)
         if not host or port is None:
             raise UsageError(f"give host and port, as in {LOOPBACK}:9090")
+        if port in taken:
+            raise UsageError(f"clients reach node {taken[port].id} on that port; choose another")
     except UsageError as error:
         raise UsageError(f"--control {text}: {error}") from None
     return host, port

@@ -154,7 +154,7 @@ class Server:
     def listen(self) -> None:
         """From here on clients can connect. Raises StartupError: another process bound the port too, and was first."""
         for door in self._doors:
-            _listen(door)
+            listen(door[0])
 
     async def accept_all(self, gate: Gate, quotas: Mapping[int, ConnectionQuotas], connections: trio.Nursery) -> None:
         """Accept on every socket, as many as the `quotas` of its node (by id) allow, each connection a task of
@@ -190,7 +190,7 @@ class Server:
         """Clients can connect to the node again. Raises StartupError: another process listens on its port."""
         for door in self._doors:
             if door[1].node is node:
-                _listen(door)
+                listen(door[0])
                 if self._accepting is not None:
                     self._accepting(door)
 
@@ -390,8 +390,8 @@ def _bind_all(addresses: list[tuple[str, int]], optional: frozenset[str]) -> lis
     return bound
 
 
-def _listen(door: Door) -> None:
-    sock, _ = door
+def listen(sock: socket.socket) -> None:
+    """From here on others can connect to a bound socket. Raises StartupError: another one listens on its port."""
     try:
         sock.listen(BACKLOG)
     except OSError as error:

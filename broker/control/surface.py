@@ -10,6 +10,7 @@ import trio
 from ottla.broker.control import client_metrics, nodes
 from ottla.broker.control.http import HttpServer
 from ottla.broker.control.routes import Router
+from ottla.broker.server import listen
 
 if TYPE_CHECKING:
     from ottla.broker.broker import Broker
@@ -23,7 +24,7 @@ async def serve(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer on bound `sockets` until cancelled; `started` means that they listen."""
+    """Answer on bound `sockets` until cancelled; `started` means that they listen. Raises StartupError."""
     advertised = {
         listener.advertised_host
         for node in broker.cluster.nodes.values()
@@ -33,7 +34,7 @@ async def serve(
     http = HttpServer(Router(broker, ROUTES).answer, broker.log, hosts=advertised)
     listeners = []
     for sock in sockets:
-        sock.listen()
+        listen(sock)
         listeners.append(trio.SocketListener(trio.socket.from_stdlib_socket(sock)))
     await trio.serve_listeners(http.serve, listeners, task_status=_Started(task_status))
 

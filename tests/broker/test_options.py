@@ -441,6 +441,8 @@ def test_the_control_surface_is_on_this_machine_unless_told_otherwise() -> None:
     assert options("--control", "8080").control == ("127.0.0.1", 8080)
     assert options("--control", "0.0.0.0:0").control == ("0.0.0.0", 0)
     assert "give host and port" in refused("--control", "localhost")
+    taken = refused("--control", "9093", "--nodes", "2")
+    assert taken == "--control 127.0.0.1:9093: clients reach node 2 on that port; choose another"
 
 
 def test_listen_helps_where_the_file_asks_for_tls(tmp_path: Path) -> None:
