@@ -242,7 +242,7 @@ class Broker:
 
     def _coordinator_node(self, topic_name: str, key: str) -> Node:
         topic = self.metadata.internal_topic(topic_name)
-        node = self.cluster.leader(topic.partitions[partition_for_group(key, len(topic.partitions))])
+        node = self.cluster.leader(topic.holder(key))
         if node is None:
             raise KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE)
         return node
@@ -255,15 +255,8 @@ class Broker:
     def transaction_coordinator(self, transactional_id: str) -> TransactionCoordinator:
         """The coordinator of the id, wherever it is; one that answers NOT_COORDINATOR if there is none just now."""
         topic = self.cluster.topics.get(TRANSACTIONS_TOPIC)
-        node = None
-        if topic is not None:
-            index = partition_for_group(transactional_id, len(topic.partitions))
-            node = self.cluster.leader(topic.partitions[index])
+        node = self.cluster.leader(topic.holder(transactional_id)) if topic is not None else None
         return (node or self.cluster.live_nodes[0]).transactions
-
-    def delete_topic(self, topic: Topic) -> None:
-        """As `delete_topics`."""
-        self.delete_topics([topic])
 
     def delete_topics(self, topics: list[Topic]) -> None:
         """Remove topics, their records, and what groups committed for them: all topics or none. Raises KafkaError

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ottla.broker.quotas import ClientQuotas
 from ottla.log.door import LogStore, PartitionLog
 from ottla.wire.errors import KafkaError
+from ottla.wire.hashing import partition_for_group
 from ottla.wire.state.cluster_metadata import (
     ClientQuotaRecord,
     ConfigRecord,
@@ -106,6 +107,10 @@ class Topic:
 
     def partition(self, index: int) -> Partition | None:
         return self.partitions[index] if 0 <= index < len(self.partitions) else None
+
+    def holder(self, key: str) -> Partition:
+        """Of an internal topic: the partition that holds a group or transactional id."""
+        return self.partitions[partition_for_group(key, len(self.partitions))]
 
 
 class Cluster:

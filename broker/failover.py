@@ -13,7 +13,6 @@ from ottla.broker import placement
 from ottla.broker.cluster import NO_LEADER
 from ottla.broker.state_log import OFFSETS_TOPIC, TRANSACTIONS_TOPIC
 from ottla.wire.errors import ErrorCode, KafkaError
-from ottla.wire.hashing import partition_for_group
 
 if TYPE_CHECKING:
     from ottla.broker.cluster import Cluster, Partition
@@ -164,7 +163,7 @@ class Failover:
         """Give the lead of what holds a group, or a transactional id, to a node. `kind`: group or transaction."""
         self._node(node_id)
         topic = self._metadata.internal_topic(COORDINATED[kind])
-        self._give_lead(topic.partitions[partition_for_group(key, len(topic.partitions))], node_id)
+        self._give_lead(topic.holder(key), node_id)
 
     def settings_changed(self) -> None:
         """Where unclean elections are allowed now, partitions without a leader get one."""

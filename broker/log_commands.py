@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ottla.broker.errors import StartupError
+from ottla.broker.errors import StartupError, UsageError
 from ottla.broker.logs import one_line, quoted
-from ottla.broker.options import UsageError
 from ottla.log.clock import Clock, SystemClock
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from ottla.broker.config import (
 )
 from ottla.broker.config_effects import without_effect
 from ottla.broker.config_types import BadValueError
-from ottla.broker.errors import UsageError as UsageError
+from ottla.broker.errors import UsageError
 from ottla.broker.listeners import (
     NodeSpec,
     advertise,

@@ -7,7 +7,7 @@ a body that is not JSON is refused.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -52,7 +52,7 @@ class Reply:
         return cls(status, {"error": sentence}, headers)
 
 
-Answer = Callable[[Request], Awaitable[Reply]]
+Answer = Callable[[Request], Reply]
 _Whole = tuple[h11.Request, bytes]
 
 
@@ -77,7 +77,7 @@ class HttpServer:
                     came = await _receive(connection, stream)
                 if came is None:
                     return
-                await _send(connection, stream, came if isinstance(came, Reply) else await self._handle(*came))
+                await _send(connection, stream, came if isinstance(came, Reply) else self._handle(*came))
                 if connection.states != {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
                     return  # it asked us to close, or broke the protocol
                 connection.start_next_cycle()
@@ -88,7 +88,7 @@ class HttpServer:
         finally:
             await trio.aclose_forcefully(stream)
 
-    async def _handle(self, head: h11.Request, body: bytes) -> Reply:
+    def _handle(self, head: h11.Request, body: bytes) -> Reply:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
         method = head.method.decode("latin-1")
         refusal = self._refuse(method, headers)
@@ -103,7 +103,7 @@ class HttpServer:
                 return Reply.refusal(400, f"the body is not JSON: {error}")
         pairs = (pair.partition("=") for pair in query.split("&") if pair)
         asked = {unquote(name): unquote(text.replace("+", " ")) for name, _, text in pairs}
-        return await self._answer(Request(method, [unquote(part) for part in path.split("/") if part], asked, value))
+        return self._answer(Request(method, [unquote(part) for part in path.split("/") if part], asked, value))
 
     def _refuse(self, method: str, headers: dict[str, str]) -> Reply | None:
         """Web pages have no business here."""

@@ -5,8 +5,7 @@ A call takes a `Call` and returns a JSON value. What cannot be done it says by K
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from inspect import isawaitable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ottla.broker.control.http import Reply, Request
@@ -104,7 +103,7 @@ class Router:
         self._broker = broker
         self._routes = [*routes, Route("GET", "", self._index, "What there is: this list.")]
 
-    async def answer(self, request: Request) -> Reply:
+    def answer(self, request: Request) -> Reply:
         """Never raises: what goes wrong is in the reply."""
         allowed = []
         for route in self._routes:
@@ -112,7 +111,7 @@ class Router:
             if params is None:
                 continue
             if route.method == request.method:
-                return await self._run(route, Call(self._broker, params, request.query, request.body))
+                return self._run(route, Call(self._broker, params, request.query, request.body))
             allowed.append(route.method)
         path = "/" + "/".join(request.path)
         if allowed:
@@ -120,11 +119,9 @@ class Router:
             return Reply.refusal(405, f"{path} takes {methods}, not {request.method}", (("Allow", methods),))
         return Reply.refusal(404, f"there is nothing at {path}; GET /{PREFIX} lists what there is")
 
-    async def _run(self, route: Route, call: Call) -> Reply:
+    def _run(self, route: Route, call: Call) -> Reply:
         try:
             value = route.run(call)
-            if isawaitable(value):
-                value = await _typed(value)
         except Refused as refused:
             return Reply.refusal(refused.status, str(refused))
         except KafkaError as error:
@@ -145,7 +142,3 @@ class Router:
             "cluster": call.broker.cluster.cluster_id,
             "routes": [{"method": route.method, "path": route.path, "does": route.does} for route in self._routes],
         }
-
-
-async def _typed(value: Awaitable[Any]) -> Any:
-    return await value

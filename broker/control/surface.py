@@ -22,7 +22,7 @@ async def serve(
     broker: Broker,
     sockets: list[socket.socket],
     *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer on bound `sockets` until cancelled; `started` means that they listen. Raises StartupError."""
     advertised = {
@@ -36,14 +36,4 @@ async def serve(
     for sock in sockets:
         listen(sock)
         listeners.append(trio.SocketListener(trio.socket.from_stdlib_socket(sock)))
-    await trio.serve_listeners(http.serve, listeners, task_status=_Started(task_status))
-
-
-class _Started:
-    """`serve_listeners` says what listens; who waits only wants to know that it does."""
-
-    def __init__(self, status: trio.TaskStatus[None]) -> None:
-        self._status = status
-
-    def started(self, value: object = None) -> None:
-        self._status.started()
+    await trio.serve_listeners(http.serve, listeners, task_status=task_status)

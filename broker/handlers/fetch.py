@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ottla.broker.fetch_sessions import FetchSession, FetchTarget, Key
+from ottla.broker.leader_hints import leader_endpoints
 from ottla.broker.waiting import ByteWaiter, Parked
 from ottla.log.door import Done, ReadResult
 from ottla.wire.errors import ErrorCode, KafkaError
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from ottla.broker.broker import Broker
     from ottla.broker.cluster import Partition, Topic
     from ottla.broker.dispatch import Context
-    from ottla.broker.nodes import Node
 
 TopicResponse = FetchResponse.FetchableTopicResponse
 PartitionResponse = FetchResponse.PartitionData
@@ -217,7 +217,7 @@ class _Fetch:
     def _tell_leaders(self, response: FetchResponse) -> list[FetchResponse.NodeEndpoint]:
         """KIP-951: who leads what was refused, so that nobody has to ask for metadata first; and where they are."""
         cluster = self._broker.cluster
-        leaders: dict[int, Node] = {}
+        refused: list[Partition] = []
         for topic_answer in response.responses:
             topic = cluster.topics_by_id.get(topic_answer.topic_id)
             for answer in topic_answer.partitions:
@@ -227,14 +227,11 @@ class _Fetch:
                 answer.current_leader = FetchResponse.LeaderIdAndEpoch(
                     leader_id=partition.leader, leader_epoch=partition.leader_epoch
                 )
-                leader = cluster.leader(partition)
-                if leader is not None:
-                    leaders[leader.id] = leader
-        endpoints = []
-        for node in leaders.values():
-            host, port = node.endpoint(self._context.connection)
-            endpoints.append(FetchResponse.NodeEndpoint(node_id=node.id, host=host, port=port, rack=node.rack))
-        return endpoints
+                refused.append(partition)
+        return [
+            FetchResponse.NodeEndpoint(node_id=node_id, host=host, port=port, rack=rack)
+            for node_id, host, port, rack in leader_endpoints(cluster, self._context.connection, refused)
+        ]
 
     def _read(
         self, key: Key, target: FetchTarget, left: int, first: bool

@@ -11,6 +11,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from ottla.broker.dispatch import CloseConnection
+from ottla.broker.leader_hints import leader_endpoints
 from ottla.broker.waiting import Parked, all_settled
 from ottla.log.door import Appended, Pending
 from ottla.log.validate import refuse_shape
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from ottla.broker.broker import Broker
     from ottla.broker.cluster import Partition, Topic
     from ottla.broker.dispatch import Context
-    from ottla.broker.nodes import Node
     from ottla.broker.transactions import Verdicts
     from ottla.coordinator.ports import ProducerIdentity
     from ottla.wire.schema import Message
@@ -138,12 +138,13 @@ def _append_all(
             raise CloseConnection(f"Produce with acks=0 failed with {failed.name} (client id {context.client_id!r})")
         return None
     response = ProduceResponse(responses=responses)
-    if led_elsewhere and context.api_version >= _TELLS_LEADER_FROM:
-        response.node_endpoints = _tell_leaders(broker, context, response)
     if not waiting:
+        if led_elsewhere:
+            _tell_leaders(broker, context, response)
         return response
 
     def finish() -> ProduceResponse:
+        explain = led_elsewhere
         for answer, partition, pending in waiting:
             try:
                 appended = pending.result()
@@ -152,8 +153,9 @@ def _append_all(
                 _success(answer, appended)
             except KafkaError as error:
                 answer.error_code, answer.base_offset = error.code, -1
-        if context.api_version >= _TELLS_LEADER_FROM:
-            response.node_endpoints = _tell_leaders(broker, context, response)
+                explain |= error.code is ErrorCode.NOT_LEADER_OR_FOLLOWER
+        if explain:
+            _tell_leaders(broker, context, response)
         return response
 
     return Parked(all_settled([pending for _, _, pending in waiting]), finish)
@@ -189,10 +191,12 @@ def error(request: ProduceRequest, version: int, code: ErrorCode) -> ProduceResp
     )
 
 
-def _tell_leaders(broker: Broker, context: Context, response: ProduceResponse) -> list[ProduceResponse.NodeEndpoint]:
-    """KIP-951: who leads what was refused, so that nobody has to ask for metadata first; and where they are."""
+def _tell_leaders(broker: Broker, context: Context, response: ProduceResponse) -> None:
+    """KIP-951: put into the answer who leads what was refused, and where they are, if its version can say so."""
+    if context.api_version < _TELLS_LEADER_FROM:
+        return
     cluster = broker.cluster
-    leaders: dict[int, Node] = {}
+    refused: list[Partition] = []
     for topic_answer in response.responses:
         topic = cluster.topics.get(topic_answer.name) or cluster.topics_by_id.get(topic_answer.topic_id)
         for answer in topic_answer.partition_responses:
@@ -202,14 +206,11 @@ def _tell_leaders(broker: Broker, context: Context, response: ProduceResponse) -
             answer.current_leader = ProduceResponse.LeaderIdAndEpoch(
                 leader_id=partition.leader, leader_epoch=partition.leader_epoch
             )
-            leader = cluster.leader(partition)
-            if leader is not None:
-                leaders[leader.id] = leader
-    endpoints = []
-    for node in leaders.values():
-        host, port = node.endpoint(context.connection)
-        endpoints.append(ProduceResponse.NodeEndpoint(node_id=node.id, host=host, port=port, rack=node.rack))
-    return endpoints
+            refused.append(partition)
+    response.node_endpoints = [
+        ProduceResponse.NodeEndpoint(node_id=node_id, host=host, port=port, rack=rack)
+        for node_id, host, port, rack in leader_endpoints(cluster, context.connection, refused)
+    ]
 
 
 def _is_transactional(request: ProduceRequest) -> bool:

@@ -375,7 +375,7 @@ async def test_the_cleaner_looks_as_often_as_it_is_told(launcher: Launcher, monk
 async def test_a_deleted_topic_takes_its_configs_along(running: Running, client: Client) -> None:
     await put(client, TOPIC_RESOURCE, "own", "flush.ms", "5")
     metadata = running.broker.metadata
-    running.broker.delete_topic(running.broker.cluster.topics["own"])
+    running.broker.delete_topics([running.broker.cluster.topics["own"]])
     metadata.create_topic(metadata.plan_topic("own"))
     assert (await value_of(client, TOPIC_RESOURCE, "own", "flush.ms"))[1] == 5
 

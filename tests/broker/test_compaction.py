@@ -152,7 +152,7 @@ async def test_disabled_and_deleted(launcher: Launcher) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(running.broker.housekeeping.clean_now, "t")
             await trio.testing.wait_all_tasks_blocked()
-            running.broker.delete_topic(running.broker.cluster.topics["t"])
+            running.broker.delete_topics([running.broker.cluster.topics["t"]])
         await create(client)
         await fill(client, 1)
         assert len(await read_all(client)) == 100

@@ -163,7 +163,7 @@ async def test_a_deleted_topic_ends_the_wait_for_it(running: Running) -> None:
         await admin.ask(metadata("t"), METADATA)
         await consumer.send(fetch("t", 0, max_wait_ms=60_000), FETCH)
         await trio.testing.wait_all_tasks_blocked()
-        running.broker.delete_topic(running.broker.cluster.topics["t"])
+        running.broker.delete_topics([running.broker.cluster.topics["t"]])
         with trio.fail_after(60):
             response = await consumer.receive(fetch("t", 0), FETCH)
         assert response.responses[0].partitions[0].error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION

@@ -145,7 +145,7 @@ async def test_what_a_call_raises_becomes_an_answer(running: Running) -> None:
     )
 
     async def get(name: str) -> tuple[int, Any]:
-        reply = await router.answer(http.Request("GET", ["v1", name], {}))
+        reply = router.answer(http.Request("GET", ["v1", name], {}))
         return reply.status, reply.body
 
     assert await get("kafka") == (409, {"error": "not now", "code": "INVALID_REQUEST"})

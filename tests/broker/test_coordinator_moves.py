@@ -257,7 +257,7 @@ async def test_a_deleted_topic_is_forgotten_on_every_node(finder: Finder) -> Non
     for group in groups:
         await finder.ask(committing(1, group), 9)
     broker = finder.running.broker
-    broker.delete_topic(broker.cluster.topics["t"])
+    broker.delete_topics([broker.cluster.topics["t"]])
     assert {await group_offset(finder, group, "t") for group in groups} == {-1}  # type: ignore[arg-type]
 
 

@@ -61,7 +61,7 @@ async def test_a_topic_made_anew_has_not_admitted_anybody(
     running: Running, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def make_anew() -> None:
-        running.broker.delete_topic(running.broker.cluster.topics["t"])
+        running.broker.delete_topics([running.broker.cluster.topics["t"]])
         with_topics(running)
 
     assert await sent_while(running, clock, monkeypatch, make_anew) is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
