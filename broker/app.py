@@ -122,14 +122,16 @@ async def run(
 
     broker.configs.on_change.append(set_limits)
     set_limits()  # some may have been set before the last stop
+    broker.connect(server.driver)
     async with trio.open_nursery() as connections:
+        await connections.start(server.driver.run)
         async with trio.open_nursery() as serving:
-            serving.start_soon(drive, broker.timers, broker.clock, broker.log)
+            serving.start_soon(drive, broker.timers, broker.clock, broker.log, server.driver.catch_up)
             serving.start_soon(broker.housekeeping.flush)
             serving.start_soon(broker.housekeeping.commit)
             serving.start_soon(broker.housekeeping.clean)
             serving.start_soon(broker.housekeeping.delete)
-            serving.start_soon(server.accept_all, broker.gate, broker.connection_quotas, connections)
+            serving.start_soon(server.accept_all, broker.gate, broker.connection_quotas)
             server.listen()
             task_status.started()
             await stop.wait()

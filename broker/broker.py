@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ottla.broker.client_metrics import ClientMetrics
     from ottla.broker.config import BrokerConfig
     from ottla.broker.nodes import Node
+    from ottla.broker.reactor import Driver
     from ottla.broker.throttling import Throttle
     from ottla.coordinator.group.coordinator import GroupCoordinator
     from ottla.coordinator.transaction.coordinator import TransactionCoordinator
@@ -86,6 +87,7 @@ class Broker:
         self.failover = Failover(self.cluster, self.metadata, config, self.timers, log)
         self.housekeeping = Housekeeping(self.timers, store, config, log)
         self.throttle: Throttle | None = None
+        self._driver: Driver | None = None
         self.connection_quotas = {
             each.id: ConnectionQuotas(self.configs.settings_of(each), self.cluster.quotas, self.timers)
             for each in nodes
@@ -154,10 +156,16 @@ class Broker:
             self.gate.taps.append(self.throttle)
         elif self.throttle is not None and not wanted:
             self.gate.taps.remove(self.throttle)
-            self.throttle.close()
             self.throttle = None
         if self.throttle is not None:
             self.throttle.quotas_changed()
+        if self._driver is not None:
+            self._driver.meter = self.throttle.loop_time if self.throttle is not None else None
+
+    def connect(self, driver: Driver) -> None:
+        """`driver` drives the connections from now on."""
+        self._driver = driver
+        self.apply_quotas()
 
     @cached_property
     def client_metrics(self) -> ClientMetrics:
@@ -175,8 +183,6 @@ class Broker:
         """Answer everyone who waits: members hear that the coordinator is gone, fetches end with what is there."""
         self.stopping = True
         self.gate.unmute_all()
-        if self.throttle is not None:
-            self.throttle.close()
         for node in self.cluster.nodes.values():
             node.transaction_coordinator.shut_down()
         for node in self.cluster.nodes.values():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import trio
 
 from ottla.broker.logs import Log
@@ -9,8 +11,12 @@ from ottla.coordinator.timers import Timers
 from ottla.log.clock import Clock
 
 
-async def drive(timers: Timers, clock: Clock, log: Log) -> None:
-    """Run timers as they fall due, for ever. One that raises is logged; the others, and the broker, go on."""
+async def drive(timers: Timers, clock: Clock, log: Log, catch_up: Callable[[], Awaitable[None]]) -> None:
+    """Run timers as they fall due, for ever. One that raises is logged; the others, and the broker, go on.
+
+    `catch_up` serves whoever can be served now: after a stall (SIGSTOP, a closed lid) heartbeats may wait in the
+    sockets, and they come first.
+    """
     changed = trio.Event()
 
     def earlier() -> None:
@@ -23,8 +29,7 @@ async def drive(timers: Timers, clock: Clock, log: Log) -> None:
         with trio.move_on_after(wait_s):
             await changed.wait()
         changed = trio.Event()
-        # After a stall (SIGSTOP, a closed lid) heartbeats may wait in the sockets: whoever is readable runs first.
-        await trio.lowlevel.checkpoint()
+        await catch_up()
         try:
             timers.run_due()
         except Exception as error:

@@ -12,10 +12,9 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import trio
-
 from ottla.broker.dispatch import CloseConnection, Gate, GateParked, Reply
-from ottla.log.door import FileSlice, Pending
+from ottla.broker.reactor import readable, settled, turn, writable
+from ottla.log.door import FileSlice
 from ottla.wire.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -106,18 +105,17 @@ class Connection:
             await self._serve()
         except ProtocolError as error:
             log.warning("connection closed", peer=f"{self.host}:{self.port}", reason=str(error))
-            await self._flush_last()
+            self._flush_last()
         except CloseConnection as error:
             log.info("connection closed", peer=f"{self.host}:{self.port}", reason=str(error))
-            await self._flush_last()
-        except (OSError, trio.ClosedResourceError) as error:  # the peer went away, that is its right; or `abort`
+            self._flush_last()
+        except OSError as error:  # the peer went away, that is its right; or `abort`
             log.debug("connection lost", peer=f"{self.host}:{self.port}", reason=str(error))
         except Exception as error:
             log.error("connection failed", error, peer=f"{self.host}:{self.port}")
         finally:
             self._drop_output()
             self._server.budget.give_back(self)
-            trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
 
     def stop(self) -> None:
@@ -148,34 +146,35 @@ class Connection:
                 if self._filled == len(self._partial):
                     await self._grow()
                 target = memoryview(self._partial)[self._filled : self._total or 4]
+            room = len(target)
             try:
                 received = sock.recv_into(target)
             except BlockingIOError:
-                if self._partial is not None:
-                    target.release()
-                if self.close_on_idle:
-                    return
-                self._frames_since_wait = 0
-                await trio.lowlevel.wait_readable(sock)
-                continue
+                received = -1
             if self._partial is not None:
                 target.release()
             if received == 0:
                 return
-            self.active_ms = self._server.clock.mono_ms()
-            if self._partial is None:
-                await self._consume(shared, received)
-            else:
-                self._filled += received
-                if self._filled == self._total:
-                    frame, self._partial = self._partial, None
-                    self._server.budget.give_back(self)
-                    await self._consume(memoryview(frame), self._total)
-                elif self._total == 0 and self._filled == 4:
-                    self._total = 4 + self._frame_size(self._partial, 0)
-            if self._frames_since_wait >= BURST_FRAMES:
+            if received > 0:
+                self.active_ms = self._server.clock.mono_ms()
+                if self._partial is None:
+                    await self._consume(shared, received)
+                else:
+                    self._filled += received
+                    if self._filled == self._total:
+                        frame, self._partial = self._partial, None
+                        self._server.budget.give_back(self)
+                        await self._consume(memoryview(frame), self._total)
+                    elif self._total == 0 and self._filled == 4:
+                        self._total = 4 + self._frame_size(self._partial, 0)
+            if received < room:  # there is no more: asking again would cost a system call to hear it
+                if self.close_on_idle:
+                    return
                 self._frames_since_wait = 0
-                await trio.lowlevel.checkpoint()
+                await readable()
+            elif self._frames_since_wait >= BURST_FRAMES:
+                self._frames_since_wait = 0
+                await turn()
 
     async def _grow(self) -> None:
         """More room for the frame under way: as its bytes arrive, never past its end, within the server's budget."""
@@ -238,7 +237,7 @@ class Connection:
             if (frames >= BURST_FRAMES or handled_bytes >= BURST_BYTES) and position < end:
                 view, position, end = self._own(view, position, end)
                 await self._flush()
-                await trio.lowlevel.checkpoint()
+                await turn()
                 frames = handled_bytes = 0
         if position < end:
             self._keep(view, position, end)
@@ -258,7 +257,7 @@ class Connection:
             await self._flush()
             if not parked.pending.settled:
                 self.parked = True
-                await _settled(parked.pending)
+                await settled(parked.pending)
                 self._frames_since_wait = 0
         except BaseException:
             if parked.abandon is not None:
@@ -275,7 +274,7 @@ class Connection:
         if not silence.settled:
             self.parked = True
             try:
-                await _settled(silence)
+                await settled(silence)
             finally:
                 self.parked = False
             self._frames_since_wait = 0
@@ -319,13 +318,12 @@ class Connection:
                 part.release()
         self._out.clear()
 
-    async def _flush_last(self) -> None:
+    def _flush_last(self) -> None:
         """Answers to the requests before the one that ended the connection still leave, if the peer takes them now."""
-        try:
-            with trio.move_on_after(1):
-                await self._flush()
-        except Exception:  # it is being closed for a reason that has been told
-            pass
+        flushing = self._flush()
+        with suppress(Exception):  # it is being closed for a reason that has been told; StopIteration: all has left
+            flushing.send(None)
+        flushing.close()
 
     async def _send(self, data: bytes, flags: int) -> None:
         sock = self._sock
@@ -337,7 +335,7 @@ class Connection:
             return
         rest = memoryview(data)[sent:]
         while rest:
-            await trio.lowlevel.wait_writable(sock)
+            await writable()
             try:
                 rest = rest[sock.send(rest, flags) :]
             except BlockingIOError:
@@ -352,30 +350,13 @@ class Connection:
             try:
                 sent = _sendfile(target, source, position, left)
             except BlockingIOError:
-                await trio.lowlevel.wait_writable(self._sock)
+                await writable()
                 continue
             if sent == 0:  # the file ends before the slice does: the response can't be completed
                 raise OSError("log segment shorter than the response promised")
             position += sent
             left -= sent
             self.active_ms = self._server.clock.mono_ms()
-
-
-async def _settled(pending: Pending[Any]) -> None:
-    task = trio.lowlevel.current_task()
-    waiting = True
-
-    def wake(_: Pending[Any]) -> None:
-        if waiting:
-            trio.lowlevel.reschedule(task)
-
-    def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
-        nonlocal waiting
-        waiting = False
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    pending.then(wake)
-    await trio.lowlevel.wait_task_rescheduled(abort)
 
 
 def _describe_bad_size(first: bytes, size: int) -> str:

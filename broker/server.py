@@ -16,14 +16,15 @@ import trio
 
 from ottla.broker.connection import Connection, plain_host
 from ottla.broker.errors import StartupError
+from ottla.broker.reactor import make_driver, settled
 from ottla.log.clock import Clock
+from ottla.log.door import Pending
 
 if TYPE_CHECKING:
     from ottla.broker.connection_quotas import ConnectionQuotas
     from ottla.broker.dispatch import Gate
     from ottla.broker.logs import Log
     from ottla.broker.nodes import Listener, Node
-    from ottla.log.door import Pending
 
 Door = tuple[socket.socket, "Listener"]  # a bound socket, and whose it is
 
@@ -79,7 +80,7 @@ class ReceiveBudget:
         self._limit = limit
         self.used = 0
         self._held: dict[Connection, int] = {}  # in the order in which their frames began
-        self._waiting: list[trio.Event] = []
+        self._waiting: list[Pending[None]] = []
 
     def take(self, connection: Connection, nbytes: int) -> bool:
         """Take `nbytes` more for a connection, if they may be had now."""
@@ -98,9 +99,9 @@ class ReceiveBudget:
     async def wait_for(self, connection: Connection, nbytes: int) -> None:
         """As `take`, when it can be done."""
         while not self.take(connection, nbytes):
-            freed = trio.Event()
+            freed: Pending[None] = Pending()
             self._waiting.append(freed)
-            await freed.wait()
+            await settled(freed)
 
     def give_back(self, connection: Connection) -> None:
         """The connection's frame is done, or the connection is."""
@@ -109,7 +110,7 @@ class ReceiveBudget:
             self.used -= held
             waiting, self._waiting = self._waiting, []
             for freed in waiting:
-                freed.set()
+                freed.resolve(None)
 
 
 class Server:
@@ -123,12 +124,14 @@ class Server:
         clock: Clock,
         log: Log,
         use_sendfile: bool = True,
+        use_epoll: bool = True,
     ) -> None:
         self._doors = doors
         self._limits = limits
         self.clock = clock
         self.log = log
         self.use_sendfile = use_sendfile
+        self.driver = make_driver(use_epoll=use_epoll)
         self.max_request_bytes = limits.max_request_bytes
         # One buffer for all connections: nothing awaits between recv_into and the last use of what came.
         self.receive_view = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
@@ -156,15 +159,15 @@ class Server:
         for door in self._doors:
             listen(door[0])
 
-    async def accept_all(self, gate: Gate, quotas: Mapping[int, ConnectionQuotas], connections: trio.Nursery) -> None:
-        """Accept on every socket, as many as the `quotas` of its node (by id) allow, each connection a task of
-        `connections`. Ends by cancellation only.
+    async def accept_all(self, gate: Gate, quotas: Mapping[int, ConnectionQuotas]) -> None:
+        """Accept on every socket, as many as the `quotas` of its node (by id) allow; `driver`, which must run, drives
+        the connections. Ends by cancellation only.
         """
         self._quotas = quotas
         async with trio.open_nursery() as nursery:
 
             def accept(door: Door) -> None:
-                nursery.start_soon(self._accept, *door, gate, connections)
+                nursery.start_soon(self._accept, *door, gate)
 
             for door in self._doors:
                 accept(door)
@@ -194,7 +197,7 @@ class Server:
                 if self._accepting is not None:
                     self._accepting(door)
 
-    async def _accept(self, door: socket.socket, listener: Listener, gate: Gate, connections: trio.Nursery) -> None:
+    async def _accept(self, door: socket.socket, listener: Listener, gate: Gate) -> None:
         quotas = self._quotas[listener.node.id]
         while door.fileno() >= 0:  # else the node was taken down
             try:
@@ -222,7 +225,7 @@ class Server:
                 if not place.settled:
                     await self._hold(sock, place)
                 if listener.node.is_up:
-                    self._admit(sock, plain_host(peer), listener, gate, connections)
+                    self._admit(sock, plain_host(peer), listener, gate)
                 else:
                     quotas.leave(listener.name)
                     sock.close()
@@ -244,7 +247,7 @@ class Server:
             self.log.warning("accept paused", reason="file descriptors are used up (raise `ulimit -n`)")
         await trio.sleep(ACCEPT_PAUSE_S)
 
-    def _admit(self, sock: socket.socket, host: str, listener: Listener, gate: Gate, connections: trio.Nursery) -> None:
+    def _admit(self, sock: socket.socket, host: str, listener: Listener, gate: Gate) -> None:
         limits = self._limits
         quotas = self._quotas[listener.node.id]
         refusal = quotas.refusal(listener.name, host)
@@ -265,16 +268,13 @@ class Server:
             sock.close()
             return
         self.connections.add(connection)
-        connections.start_soon(self._serve, connection)
+        self.driver.start(connection.run(), sock, lambda: self._ended(connection))
 
-    async def _serve(self, connection: Connection) -> None:
-        try:
-            await connection.run()
-        finally:
-            self.connections.discard(connection)
-            quotas = self._quotas[connection.node.id]
-            quotas.gone(connection.host)
-            quotas.leave(connection.listener.name)
+    def _ended(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        quotas = self._quotas[connection.node.id]
+        quotas.gone(connection.host)
+        quotas.leave(connection.listener.name)
 
     def _refuse(self, sock: socket.socket, host: str, refusal: Pending[None]) -> None:
         """Close the socket when the refusal is due."""
@@ -321,7 +321,8 @@ class Server:
                 connection.abort()
 
     def stop_connections(self) -> None:
-        """Let each connection answer what it has received and end."""
+        """Let each connection answer what it has received and end; with the last one the driver does, too."""
+        self.driver.end()
         for connection in list(self.connections):
             connection.stop()
 

@@ -52,26 +52,19 @@ class Throttle:
         self._found: dict[tuple[str, str], tuple[Entity, float] | None] = {}  # by key and client id
         self._loop_time: LoopTime[Payer] | None = None
 
+    @property
+    def loop_time(self) -> LoopTime[Payer] | None:
+        """The measure of the loop, if somebody has a share of it."""
+        return self._loop_time
+
     def quotas_changed(self) -> None:
         """Measure the loop if somebody has a share of it, and only then."""
-        if self._quotas.any_of(REQUEST_SHARE):
-            if self._loop_time is None:
-                import trio
-
-                from ottla.broker.loop_time import LoopTime
-
-                self._loop_time = LoopTime(self._count_time)
-                trio.lowlevel.add_instrument(self._loop_time)
-        else:
-            self.close()
-
-    def close(self) -> None:
-        """Measure no more."""
-        if self._loop_time is not None:
-            import trio
-
-            trio.lowlevel.remove_instrument(self._loop_time)
+        if not self._quotas.any_of(REQUEST_SHARE):
             self._loop_time = None
+        elif self._loop_time is None:
+            from ottla.broker.loop_time import LoopTime
+
+            self._loop_time = LoopTime(self._count_time)
 
     # ── the tap ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -125,9 +125,10 @@ class Running:
 class Launcher:
     """Starts brokers on one data folder, one after another."""
 
-    def __init__(self, nursery: trio.Nursery, folder: Path) -> None:
+    def __init__(self, nursery: trio.Nursery, folder: Path, *, use_epoll: bool = True) -> None:
         self._nursery = nursery
         self.folder = folder
+        self._use_epoll = use_epoll
         self._stop: Callable[[], Any] | None = None
 
     async def start(
@@ -158,7 +159,14 @@ class Launcher:
             node.listen([("127.0.0.1", 0)], advertised_host=advertise[0], advertised_port=advertise[1])
         broker = Broker(config, store, nodes=cluster, clock=clock, ids=ids, log=log)
         doors = bind_nodes(cluster)
-        server = Server(doors, limits=limits_of(config), clock=clock, log=log, use_sendfile=use_sendfile)
+        server = Server(
+            doors,
+            limits=limits_of(config),
+            clock=clock,
+            log=log,
+            use_sendfile=use_sendfile,
+            use_epoll=self._use_epoll,
+        )
         broker.failover.doors = server
         broker.load()
         stop, stopped = trio.Event(), trio.Event()
@@ -186,8 +194,14 @@ class Launcher:
 
 
 @pytest.fixture
-async def launcher(nursery: trio.Nursery, tmp_path: Path) -> AsyncIterator[Launcher]:
-    launcher = Launcher(nursery, tmp_path / "data")
+def use_epoll() -> bool:
+    """Whether connections are driven by an epoll of the broker's; a file that says otherwise means the fallback too."""
+    return True
+
+
+@pytest.fixture
+async def launcher(nursery: trio.Nursery, tmp_path: Path, use_epoll: bool) -> AsyncIterator[Launcher]:
+    launcher = Launcher(nursery, tmp_path / "data", use_epoll=use_epoll)
     yield launcher
     with trio.CancelScope(shield=True), trio.fail_after(60):
         await launcher.stop()

@@ -20,6 +20,13 @@ PRODUCE = 9
 METADATA = 8
 
 
+@pytest.fixture(params=[True, False], ids=["reactor", "task-per-connection"])
+def use_epoll(request: pytest.FixtureRequest) -> bool:
+    """Every story here is told to both drivers of connections."""
+    driver: bool = request.param
+    return driver
+
+
 def metadata(*names: str) -> MetadataRequest:
     return MetadataRequest(topics=[MetadataRequest.MetadataRequestTopic(name=name) for name in names])
 

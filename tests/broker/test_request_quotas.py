@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import trio
+import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from ottla.broker.loop_time import LoopTime
+from ottla.broker.reactor import TURN, turn
 from ottla.log.clock import ManualClock
 from ottla.wire.messages.produce import ProduceRequest
 from ottla.wire.messages.write_txn_markers import WriteTxnMarkersRequest
@@ -129,22 +129,27 @@ async def test_nobody_is_measured_without_a_share(launcher: Launcher, mock_clock
     assert await there.throttle_ms(60.0) == 1_000
 
 
-async def test_time_belongs_to_the_task_that_takes_it(mock_clock: MockClock) -> None:
+def test_time_belongs_to_the_connection_that_takes_it() -> None:
     counted: list[tuple[str, float]] = []
-    meter: LoopTime[str] = LoopTime(lambda payer, seconds: counted.append((payer, seconds)))
-    trio.lowlevel.add_instrument(meter)
+    now_s = 0.0
+    meter: LoopTime[str] = LoopTime(lambda payer, seconds: counted.append((payer, seconds)), lambda: now_s)
 
-    async def work(payer: str, jump: Callable[[float], None]) -> None:
+    async def work(payer: str) -> None:
+        nonlocal now_s
         meter.charge(payer)
-        jump(1.0)
+        now_s += 1.0
         assert meter.take_s() == 1.0
-        jump(2.0)  # sending the answer
-        await wait_all_tasks_blocked()
-        jump(4.0)
+        now_s += 2.0  # sending the answer
+        await turn()
         meter.charge(None)
+        now_s += 4.0
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(work, "a", mock_clock.jump)
-        nursery.start_soon(work, "b", mock_clock.jump)
-    trio.lowlevel.remove_instrument(meter)
-    assert sorted(counted) == [("a", 2.0), ("b", 2.0)]
+    connections = {name: work(name) for name in ("a", "b")}
+    for name, connection in connections.items():
+        assert meter.around(name, connection) == TURN
+        now_s += 8.0  # of the others
+    assert counted == [("a", 2.0), ("b", 2.0)]
+    for name, connection in connections.items():
+        with pytest.raises(StopIteration):
+            meter.around(name, connection)
+    assert counted == [("a", 2.0), ("b", 2.0)]

@@ -1,0 +1,312 @@
+"""Who drives the coroutines of connections: one task with an epoll of our own, or, where there is none, a task each.
+
+A connection awaits only what is here: `readable`, `writable`, `turn` and `settled`. Knows readiness and turns; nothing
+of frames, protocol or limits.
+
+Why not trio's own waits: they re-arm the socket by a system call and pass two queues each time, 25 us of a request.
+Why it looks again before it sleeps: where a client's next request comes at once, falling asleep and being woken is what
+costs most, 80 us of a round trip against 20, and more CPU than the looking takes.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from types import coroutine
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import trio
+
+from ottla.log.door import Pending
+
+if TYPE_CHECKING:
+    from ottla.broker.loop_time import LoopTime
+
+READ: Final = 1  # as EPOLLIN
+WRITE: Final = 4  # as EPOLLOUT
+TURN: Final = 0
+Wait = int | Pending[Any]
+Work = Coroutine[Wait, None, None]
+
+MOST_EVENTS = 256  # of one look; the others come with the next
+TURN_S = 0.001  # that trio's other tasks may have to wait for theirs
+LOOKS = 100  # before it sleeps, 120 us in all: about what falling asleep and being woken costs both sides
+SOON_S = 300e-6  # a wait as short as this one is likely to be followed by another
+
+
+@coroutine
+def readable() -> Generator[Wait, None, None]:
+    """Wait until the connection's socket can be read, or has ended."""
+    yield READ
+
+
+@coroutine
+def writable() -> Generator[Wait, None, None]:
+    """Wait until the connection's socket takes more, or has ended."""
+    yield WRITE
+
+
+@coroutine
+def turn() -> Generator[Wait, None, None]:
+    """Let everyone else who can go on do so first."""
+    yield TURN
+
+
+@coroutine
+def settled(pending: Pending[Any]) -> Generator[Wait, None, None]:
+    """Wait until `pending` is settled."""
+    if not pending.settled:
+        yield pending
+
+
+class Driver(Protocol):
+    """Drives the coroutines of connections."""
+
+    meter: LoopTime[Any] | None
+    """Told of each step of each connection, while somebody wants to know."""
+
+    def start(self, work: Work, sock: socket.socket, ended: Callable[[], object]) -> None:
+        """Drive `work`, which waits for `sock`, from the next turn on, while `run` runs. It lets no Exception out and
+        closes the socket; then `ended()` is called."""
+        ...
+
+    async def catch_up(self) -> None:
+        """Whoever can go on now has done so when this returns."""
+        ...
+
+    def end(self) -> None:
+        """Let `run` return once the last connection has ended."""
+        ...
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Drive; `started` means that connections may come. Cancelled, it closes what is still under way."""
+        ...
+
+
+class Reactor:
+    """The driver of all connections in the one task that awaits `run`. Needs epoll."""
+
+    __slots__ = ("_alarm", "_asleep", "_ending", "_epoll", "_members", "_ready", "_soon", "meter")
+
+    _epoll: select.epoll
+    _alarm: int  # an eventfd that wakes the task from outside
+
+    def __init__(self) -> None:
+        self._members: dict[int, _Member] = {}  # by descriptor
+        self._ready: deque[_Member] = deque()
+        self._asleep = False
+        self._soon = False  # the last wait was short
+        self._ending = False
+        self.meter: LoopTime[Any] | None = None
+
+    def start(self, work: Work, sock: socket.socket, ended: Callable[[], object]) -> None:
+        member = self._members[sock.fileno()] = _Member(self, work, sock.fileno(), ended)
+        self.wake(member)
+
+    def wake(self, member: _Member) -> None:
+        """The member's next step is due."""
+        member.waits_for = _QUEUED
+        self._ready.append(member)
+        if self._asleep:
+            self._asleep = False
+            os.eventfd_write(self._alarm, 1)
+
+    async def catch_up(self) -> None:
+        while self._round() >= MOST_EVENTS:
+            pass
+
+    def end(self) -> None:
+        self._ending = True
+        if self._asleep:
+            self._asleep = False
+            os.eventfd_write(self._alarm, 1)
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        now_s = trio.current_time
+        members = self._members
+        turn_s = now_s()
+        self._epoll = select.epoll()
+        self._alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._alarm, select.EPOLLIN)
+        task_status.started()
+        try:
+            while members or not self._ending:
+                if self._round() or (self._soon and self._linger()):
+                    if now_s() - turn_s < TURN_S:
+                        continue
+                    await trio.lowlevel.checkpoint()
+                else:
+                    slept_s = now_s()
+                    self._asleep = True
+                    await trio.lowlevel.wait_readable(self._epoll.fileno())
+                    self._asleep = False
+                    self._soon = now_s() - slept_s < SOON_S
+                turn_s = now_s()
+        finally:
+            for member in list(members.values()):
+                member.work.close()
+                self._forget(member)
+            trio.lowlevel.notify_closing(self._epoll.fileno())
+            self._epoll.close()
+            os.close(self._alarm)
+
+    def _linger(self) -> bool:
+        """Look a while longer; whether anyone came."""
+        self._soon = False
+        for _ in range(LOOKS):
+            if self._round():
+                self._soon = True
+                break
+        return self._soon
+
+    def _round(self) -> int:
+        """Everyone who can go on takes one step; how many those were."""
+        members, ready = self._members, self._ready
+        events = self._epoll.poll(0, MOST_EVENTS)
+        for descriptor, _ in events:
+            member = members.get(descriptor)
+            if member is None:
+                os.eventfd_read(self._alarm)
+            elif member.waits_for > 0:
+                self._step(member)
+            elif member.waits_for == _PARKED:  # it talks on, or has gone: heard when it is listened to again
+                self._epoll.unregister(descriptor)
+                member.listens_for = 0
+        steps = len(ready)  # those that are queued from now on come after the next look
+        for _ in range(steps):
+            self._step(ready.popleft())
+        return len(events) + steps
+
+    def _step(self, member: _Member) -> None:
+        meter = self.meter
+        try:
+            if meter is None:
+                wait = member.work.send(None)
+            else:
+                wait = meter.around(member, member.work)
+        except StopIteration:
+            self._forget(member)
+            return
+        if isinstance(wait, Pending):
+            member.waits_for = _PARKED
+            wait.then(member.wake)
+        elif wait == TURN:
+            member.waits_for = _QUEUED
+            self._ready.append(member)
+        else:
+            if member.listens_for != wait:
+                self._listen(member, wait)
+            member.waits_for = wait
+
+    def _listen(self, member: _Member, wait: int) -> None:
+        if member.listens_for:
+            self._epoll.modify(member.descriptor, wait)
+        else:
+            self._epoll.register(member.descriptor, wait)
+        member.listens_for = wait
+
+    def _forget(self, member: _Member) -> None:
+        member.waits_for = _ENDED
+        del self._members[member.descriptor]
+        if self.meter is not None:
+            self.meter.forget(member)
+        member.ended()
+
+
+_PARKED: Final = 0  # what `waits_for` is beside READ and WRITE
+_QUEUED: Final = -1
+_ENDED: Final = -2
+
+
+class _Member:
+    """A connection as the reactor sees it. What the epoll `listens_for` lags behind, to save system calls."""
+
+    __slots__ = ("_reactor", "descriptor", "ended", "listens_for", "waits_for", "work")
+
+    def __init__(self, reactor: Reactor, work: Work, descriptor: int, ended: Callable[[], object]) -> None:
+        self._reactor = reactor
+        self.work = work
+        self.descriptor = descriptor
+        self.ended = ended
+        self.waits_for = _QUEUED
+        self.listens_for = 0
+
+    def wake(self, _: object) -> None:
+        """What it waited for is settled."""
+        if self.waits_for == _PARKED:
+            self._reactor.wake(self)
+
+
+class TaskPerConnection:
+    """The driver where there is no epoll: trio's waits, a task each."""
+
+    __slots__ = ("_ending", "_nursery", "meter")
+
+    def __init__(self) -> None:
+        self._nursery: trio.Nursery | None = None
+        self._ending = trio.Event()
+        self.meter: LoopTime[Any] | None = None
+
+    def start(self, work: Work, sock: socket.socket, ended: Callable[[], object]) -> None:
+        assert self._nursery is not None, "connections come while `run` runs"
+        self._nursery.start_soon(self._drive, work, sock, ended)
+
+    async def catch_up(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def end(self) -> None:
+        self._ending.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            await self._ending.wait()
+
+    async def _drive(self, work: Work, sock: socket.socket, ended: Callable[[], object]) -> None:
+        try:
+            while True:
+                meter = self.meter
+                wait = work.send(None) if meter is None else meter.around(work, work)
+                if isinstance(wait, Pending):
+                    await _settled(wait)
+                elif wait == READ:
+                    await trio.lowlevel.wait_readable(sock)
+                elif wait == WRITE:
+                    await trio.lowlevel.wait_writable(sock)
+                else:
+                    await trio.lowlevel.checkpoint()
+        except StopIteration:
+            pass
+        finally:
+            work.close()
+            if self.meter is not None:
+                self.meter.forget(work)
+            ended()
+
+
+def make_driver(*, use_epoll: bool = True) -> Driver:
+    """The best that the platform has."""
+    if use_epoll and sys.platform == "linux":
+        return Reactor()
+    return TaskPerConnection()
+
+
+async def _settled(pending: Pending[Any]) -> None:
+    task = trio.lowlevel.current_task()
+    waiting = True
+
+    def wake(_: Pending[Any]) -> None:
+        if waiting:
+            trio.lowlevel.reschedule(task)
+
+    def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+        nonlocal waiting
+        waiting = False
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    pending.then(wake)
+    await trio.lowlevel.wait_task_rescheduled(abort)
