@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ottla.wire.compression import compress, decompress
 from ottla.wire.errors import ErrorCode, KafkaError, ProtocolError
 from ottla.wire.hashing import crc32c
+from ottla.wire.record_runs import LEAST, uniform_run
 from ottla.wire.schema import Buffer
 from ottla.wire.varint import decode_unsigned, decode_zigzag, encode_zigzag
 
@@ -534,26 +535,42 @@ def walk(
     `timestamp_range` (first and last ms allowed, given `base_timestamp`; -1, no timestamp, is always allowed) and
     `keys_required` collect offenders instead of raising. Raises KafkaError INVALID_RECORD with the record's index.
 
-    The dearest part of Produce with small records, hence its shape: one struct call reads all fields in front of a key,
-    for the widths that the record before had. Whatever is not as guessed (other widths, the block's last bytes, damage)
-    is left to `_skim_record`.
+    Records that are laid out alike are checked by columns (record_runs), the others one by one. That is the dearest
+    part of Produce with small records, hence its shape: one struct call reads all fields in front of a key, for the
+    widths that the record before had. Whatever is not as guessed (other widths, the block's last bytes, damage) is left
+    to `_skim_record`.
     """
     position = size = 0
     min_delta, max_delta = 1 << 63, -1 << 63
     length_before = timestamp_before = -1  # as read
     keys = 0  # all key lengths or-ed: odd if one is null
     length_mark = timestamp_mark = 0
-    for first in range(0, count, _CHUNK):
+    first = 0
+    last = len(block) - 1
+    while first < count:
+        # Records of many sizes pay for this look only: one of the last record's size must lead to another's first byte.
+        if count - first >= LEAST and (
+            not size or (position + size < last and block[position] == block[position + size + 1])
+        ):
+            run = uniform_run(block, position, first, count - first)
+            if run is not None:
+                max_delta = max(max_delta, run.most_timestamp_delta)
+                min_delta = min(min_delta, run.least_timestamp_delta)
+                keys |= run.key
+                first += run.records
+                position = run.end
+                continue
+        following = min(count, (first | _CHUNK - 1) + 1)
         third = 0
-        if first == 0:
-            more_bytes, raw_first = 0, 0
+        if first < _CHUNK:
+            more_bytes, raw_first = 0, first << 1
         elif first < 1 << 13:
-            more_bytes, raw_first = 1, first << 2 | 0x80
+            more_bytes, raw_first = 1, first << 2 & 0x7F00 | first << 1 & 0x7E | 0x80
         else:
-            more_bytes, raw_first = 2, first << 2 & 0x7F00 | 0x8080
+            more_bytes, raw_first = 2, first << 2 & 0x7F00 | first << 1 & 0x7E | 0x8080
             third = first >> 13 if first < 1 << 20 else 0x100  # four bytes: no guess will do
         unpack, width = _LAYOUTS[length_mark > 0][timestamp_mark > 0][more_bytes]
-        for raw_delta in range(raw_first, raw_first + 2 * min(_CHUNK, count - first), 2):
+        for raw_delta in range(raw_first, raw_first + 2 * (following - first), 2):
             try:
                 length, timestamp, delta, key = unpack(block, position)
                 if (
@@ -605,6 +622,7 @@ def walk(
             unpack, width = _LAYOUTS[length_mark > 0][timestamp_mark > 0][more_bytes]
             length_before = timestamp_before = -1
             position = end
+        first = following
     if position != len(block):
         raise KafkaError(ErrorCode.INVALID_RECORD, f"{len(block) - position} bytes after the last record")
     null_keys: Sequence[int] = ()
