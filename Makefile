@@ -7,7 +7,7 @@ RUN := .venv
 DEV := .venv-dev
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test test-long test-soak lint bench-groups bench-wire clean
+.PHONY: help serve test test-long test-soak lint bench bench-quick bench-wire clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -16,7 +16,8 @@ help: ## what can be made
 	@echo 'make test-long  the tests that take longer, with clients in Java and Go'
 	@echo 'make test-soak  the same at length: storms with every client, twenty crashes of client or broker each'
 	@echo 'make lint       style and types'
-	@echo 'make bench-groups a hundred members join a group and one leaves, beside Apache Kafka if it is there'
+	@echo 'make bench      how fast Ottla is beside Apache Kafka and kfake, where Java with Maven, or Go, are there'
+	@echo 'make bench-quick this tree beside the last commit, under two minutes'
 	@echo 'make bench-wire the codec beside those of kafka-python and kio'
 	@echo 'make clean      removes what the above have made, but no records (./ottla-data)'
 
@@ -38,8 +39,11 @@ lint: $(DEV)/installed
 	@$(DEV)/bin/ruff format --check .
 	@$(DEV)/bin/mypy
 
-bench-groups: $(DEV)/installed
-	@$(DEV)/bin/python -m bench.groups $(ARGS)
+bench: $(DEV)/installed
+	@$(DEV)/bin/python -m bench $(ARGS)
+
+bench-quick: $(DEV)/installed
+	@$(DEV)/bin/python -m bench --quick $(ARGS)
 
 bench-wire: $(DEV)/installed
 	@$(DEV)/bin/python -m bench.wire $(ARGS)
@@ -60,7 +64,7 @@ $(DEV)/installed: pyproject.toml
 	@$(call enough_python)
 	@echo 'installing Ottla with its test tools into $(DEV)' >&2
 	@test -x $(DEV)/bin/python || $(PYTHON) -m venv $(DEV)
-	@$(DEV)/bin/python $(PIP) install -e '.[test,lint]'
+	@$(DEV)/bin/python $(PIP) install -e '.[test,lint,bench]'
 	@touch $@
 
 define enough_python

@@ -94,9 +94,11 @@ class Partition:
 
 
 class Topic:
-    """A topic: `partitions[i].index == i`; `overrides` are its own configs, as text."""
+    """A topic: `partitions[i].index == i`; `overrides` are its own configs, as text. `described`: what is told of it,
+    encoded (handlers/metadata.py); whatever changes a partition drops that.
+    """
 
-    __slots__ = ("id", "internal", "name", "overrides", "partitions")
+    __slots__ = ("described", "id", "internal", "name", "overrides", "partitions")
 
     def __init__(self, name: str, topic_id: bytes) -> None:
         self.name = name
@@ -104,6 +106,7 @@ class Topic:
         self.internal = name in INTERNAL_TOPICS
         self.overrides: dict[str, str] = {}
         self.partitions: list[Partition] = []
+        self.described: dict[tuple[int, int, tuple[int, ...]], bytes] = {}
 
     def partition(self, index: int) -> Partition | None:
         return self.partitions[index] if 0 <= index < len(self.partitions) else None
@@ -241,6 +244,7 @@ class Cluster:
 
     def _replay_partition(self, record: PartitionRecord) -> None:
         topic = self.topics_by_id[record.topic_id]
+        topic.described.clear()
         partition = Partition(
             topic,
             record.partition_id,
@@ -266,7 +270,9 @@ class Cluster:
 
     def _replay_change(self, record: PartitionChangeRecord) -> None:
         """What the record leaves out stays. Who waits on a partition whose leader moved must ask the new one."""
-        partition = self.topics_by_id[record.topic_id].partitions[record.partition_id]
+        topic = self.topics_by_id[record.topic_id]
+        topic.described.clear()
+        partition = topic.partitions[record.partition_id]
         if record.replicas is not None:
             partition.replicas = record.replicas
         if record.isr is not None:

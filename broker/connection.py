@@ -7,7 +7,6 @@ frame in it is handled at once, and the answers leave in one send. Only here is 
 
 from __future__ import annotations
 
-import os
 import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -26,13 +25,9 @@ MIN_BYTES_PER_MS = 32  # bytes that came: 32 KB/s are enough
 BURST_FRAMES = 8  # then others get their turn
 BURST_BYTES = 1 << 20
 FIRST_PARTIAL_BYTES = 1 << 16  # memory follows the bytes that came, not the size announced
-SENDFILE_FROM_BYTES = 8192  # below this a pread into the reply is cheaper than a system call of its own
-READ_CHUNK_BYTES = 1 << 18  # where there is no sendfile
+SLOW_PEER_BYTES = 1 << 16  # are read at a time for a peer whose socket is full
 
 UNKNOWN_SOFTWARE = ("unknown", "unknown")  # of clients that did not say, as in Kafka
-
-_MSG_MORE: int = getattr(socket, "MSG_MORE", 0)
-_sendfile = getattr(os, "sendfile", None)
 
 
 def plain_host(address: tuple[Any, ...]) -> str:
@@ -66,7 +61,6 @@ class Connection:
         "parked",
         "port",
         "software",
-        "use_sendfile",
     )
 
     def __init__(self, server: Server, gate: Gate, sock: socket.socket, listener: Listener, active_ms: int) -> None:
@@ -86,7 +80,6 @@ class Connection:
         self.muted_until_ms = 0  # by a quota (KIP-219): monotonic; 0 is not at all
         self.close_on_idle = False
         self.software = UNKNOWN_SOFTWARE  # name and version of the client's (KIP-511)
-        self.use_sendfile = server.use_sendfile and _sendfile is not None
         peer, local = sock.getpeername(), sock.getsockname()
         self.host = plain_host(peer)
         self.port: int = peer[1]
@@ -280,35 +273,15 @@ class Connection:
             self._frames_since_wait = 0
 
     async def _flush(self) -> None:
+        """Send the answers so far. Stored records are read into the server's buffer piece by piece as they leave."""
         out = self._out
         if not out:
             return
-        chunk: list[bytes] = []
-        chunk_bytes = 0
         try:
-            for index, part in enumerate(out):
-                if isinstance(part, bytes):
-                    chunk.append(part)
-                    chunk_bytes += len(part)
-                    continue
-                if self.use_sendfile and part.nbytes >= SENDFILE_FROM_BYTES:
-                    await self._send(b"".join(chunk), _MSG_MORE)
-                    chunk.clear()
-                    chunk_bytes = 0
-                    await self._send_slice(part)
-                else:
-                    for start in range(0, part.nbytes, READ_CHUNK_BYTES):
-                        piece = part.read(start, min(READ_CHUNK_BYTES, part.nbytes - start))
-                        chunk.append(piece)
-                        chunk_bytes += len(piece)
-                        if chunk_bytes >= READ_CHUNK_BYTES:
-                            await self._send(b"".join(chunk), 0)
-                            chunk.clear()
-                            chunk_bytes = 0
-                part.release()
-                out[index] = b""
-            if chunk:
-                await self._send(chunk[0] if len(chunk) == 1 else b"".join(chunk), 0)
+            if len(out) == 1 and isinstance(out[0], bytes):
+                await self._send(out[0])
+                return
+            await self._send_parts(out)
         finally:
             self._drop_output()
 
@@ -325,10 +298,10 @@ class Connection:
             flushing.send(None)
         flushing.close()
 
-    async def _send(self, data: bytes, flags: int) -> None:
+    async def _send(self, data: bytes) -> None:
         sock = self._sock
         try:
-            sent = sock.send(data, flags)
+            sent = sock.send(data)
         except BlockingIOError:
             sent = 0
         if sent == len(data):
@@ -337,26 +310,53 @@ class Connection:
         while rest:
             await writable()
             try:
-                rest = rest[sock.send(rest, flags) :]
+                rest = rest[sock.send(rest) :]
             except BlockingIOError:
                 continue
             self.active_ms = self._server.clock.mono_ms()  # the peer reads: it lives
 
-    async def _send_slice(self, part: FileSlice) -> None:
-        assert _sendfile is not None
-        source, target = part.fileno(), self._sock.fileno()
-        position, left = part.position, part.nbytes
-        while left:
+    async def _send_parts(self, out: Reply) -> None:
+        """Gather parts in the server's buffer, send it at once, go on behind what the socket took.
+
+        One copy and one large send cost 130 us a MB of records and reach 4 GB/s; sendfile 290 us and 1.6 GB/s, since
+        the peer then copies from scattered pages.
+        """
+        room = self._server.send_view
+        limit = len(room)
+        at = skipped = 0  # the part under way, and how much of it has left
+        while at < len(out):
+            filled, index, start = 0, at, skipped
+            while index < len(out) and filled < limit:
+                part = out[index]
+                if isinstance(part, bytes):
+                    taken = min(len(part) - start, limit - filled)
+                    room[filled : filled + taken] = part[start : start + taken] if start or taken < len(part) else part
+                    ends = start + taken == len(part)
+                else:
+                    taken = part.read_into(room[filled:limit], start)
+                    ends = start + taken == part.nbytes
+                filled += taken
+                index, start = (index + 1, 0) if ends else (index, start + taken)
             try:
-                sent = _sendfile(target, source, position, left)
+                sent = self._sock.send(room[:filled])
             except BlockingIOError:
-                await writable()
+                sent = 0
+            if sent == filled:
+                at, skipped = index, start
+                if at < len(out):
+                    await turn()
                 continue
-            if sent == 0:  # the file ends before the slice does: the response can't be completed
-                raise OSError("log segment shorter than the response promised")
-            position += sent
-            left -= sent
-            self.active_ms = self._server.clock.mono_ms()
+            skipped += sent
+            while skipped >= (size := _size(out[at])):
+                skipped -= size
+                at += 1
+            limit = max(SLOW_PEER_BYTES, min(sent, len(room)))  # what it does not take now would be read again
+            await writable()
+            self.active_ms = self._server.clock.mono_ms()  # the peer reads: it lives
+
+
+def _size(part: bytes | FileSlice) -> int:
+    return len(part) if isinstance(part, bytes) else part.nbytes
 
 
 def _describe_bad_size(first: bytes, size: int) -> str:

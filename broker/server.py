@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Door = tuple[socket.socket, "Listener"]  # a bound socket, and whose it is
 
 RECEIVE_BUFFER_BYTES = 1 << 20
+SEND_BUFFER_BYTES = (1 << 20) + (1 << 16)  # a Fetch of 1 MiB, and the answer around it
 BACKLOG = 1024
 ACCEPTS_PER_TURN = 64
 ACCEPT_PAUSE_S = 0.1
@@ -123,18 +124,17 @@ class Server:
         limits: ServerLimits,
         clock: Clock,
         log: Log,
-        use_sendfile: bool = True,
         use_epoll: bool = True,
     ) -> None:
         self._doors = doors
         self._limits = limits
         self.clock = clock
         self.log = log
-        self.use_sendfile = use_sendfile
         self.driver = make_driver(use_epoll=use_epoll)
         self.max_request_bytes = limits.max_request_bytes
         # One buffer for all connections: nothing awaits between recv_into and the last use of what came.
         self.receive_view = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
+        self.send_view = memoryview(bytearray(SEND_BUFFER_BYTES))  # and one for what leaves, by the same rule
         self.connections: set[Connection] = set()
         self._quotas: Mapping[int, ConnectionQuotas] = {}  # by node id
         self._kept: set[socket.socket] = set()  # refused, to be closed in a while

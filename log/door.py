@@ -87,14 +87,16 @@ Outcome = Done[T] | Pending[T]
 
 
 class FileSlice(Protocol):
-    """A range of stored bytes that the socket layer sends (sendfile) or reads (pread). Holds its open file until
+    """A range of stored bytes that the socket layer reads piece by piece as they leave. Holds its open file until
     released."""
 
     @property
     def nbytes(self) -> int: ...
-    @property
-    def position(self) -> int: ...
-    def fileno(self) -> int: ...
+    def read_into(self, room: memoryview, start: int) -> int:
+        """Fill `room` with the bytes from `start` on, as many as there are; how many those were. Raises KafkaError
+        KAFKA_STORAGE_ERROR."""
+        ...
+
     def read(self, start: int = 0, nbytes: int | None = None) -> bytes:
         """`nbytes` bytes (None: all that are left) of the slice from `start` on. Raises KafkaError
         KAFKA_STORAGE_ERROR."""
@@ -246,9 +248,10 @@ class PartitionLog(Protocol):
         """
         ...
 
-    def available_bytes(self, offset: int, *, committed_only: bool = False) -> int:
-        """An upper estimate of the bytes a read at `offset` could return now (the min_bytes test of Fetch); costs no
-        I/O, but for one small read of `committed_only` where a transaction is open."""
+    def available_bytes(self, offset: int, *, committed_only: bool = False, enough: int = ...) -> int:
+        """An upper estimate of the bytes a read at `offset` could return now (the min_bytes test of Fetch), or less if
+        it is `enough` bytes already; costs no I/O, but for one small read of `committed_only` where a transaction is
+        open."""
         ...
 
     def offset_for_timestamp(self, timestamp_ms: int) -> Outcome[TimestampOffset]:

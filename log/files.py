@@ -124,11 +124,26 @@ class StoredSlice:
         self.nbytes = nbytes
 
     def fileno(self) -> int:
-        """The descriptor, for sendfile. Only before `release`."""
+        """The descriptor. Only before `release`."""
         file = self._file
         if file is None:
             raise ValueError("the slice was released")
         return file.fd
+
+    def read_into(self, room: memoryview, start: int) -> int:
+        """Fill `room` with the slice's bytes from `start` on, as many as there are; how many those were. Raises
+        KafkaError KAFKA_STORAGE_ERROR when the file does not give them."""
+        wanted = min(len(room), self.nbytes - start)
+        filled = 0
+        try:
+            while filled < wanted:  # a signal or a pipe-like file system may cut a read short
+                got = self._fs.pread_into(self.fileno(), room[filled:wanted], self.position + start + filled)
+                if not got:
+                    raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, "a log file is shorter than its index says")
+                filled += got
+        except OSError as error:
+            raise storage_error("read a log file", error) from error
+        return filled
 
     def read(self, start: int = 0, nbytes: int | None = None) -> bytes:
         """`nbytes` bytes (None: all that are left) from `start` on. Raises KafkaError KAFKA_STORAGE_ERROR when the file

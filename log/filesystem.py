@@ -37,7 +37,7 @@ def _sync_nothing(fd: int) -> None:
 class FileSystem:
     """The machine's own file system. Every method raises OSError as the `os` function of that name does."""
 
-    __slots__ = ("_durable", "datasync", "pread", "pwrite", "truncate")
+    __slots__ = ("_durable", "_scatters", "datasync", "pread", "pwrite", "truncate")
 
     pread: Callable[[int, int, int], bytes]
     pwrite: Callable[[int, Buffer, int], int]
@@ -48,6 +48,7 @@ class FileSystem:
         """`positioned` False forces the fallbacks of systems without pread and pwrite; `durable` False syncs nothing (a
         temporary data folder)."""
         self._durable = durable
+        self._scatters = positioned and hasattr(os, "preadv")
         self.pread = os.pread if positioned else seek_pread
         self.pwrite = os.pwrite if positioned else seek_pwrite
         self.truncate = os.ftruncate
@@ -55,6 +56,14 @@ class FileSystem:
 
     def open(self, path: str, flags: int) -> int:
         return os.open(path, flags, 0o644)
+
+    def pread_into(self, fd: int, room: memoryview, position: int) -> int:
+        """Fill `room` from `position` on, as far as the file goes; how many bytes those were."""
+        if self._scatters:
+            return os.preadv(fd, (room,), position)
+        data = self.pread(fd, len(room), position)
+        room[: len(data)] = data
+        return len(data)
 
     def read_file(self, path: str) -> bytes:
         """The whole content of a small file."""

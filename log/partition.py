@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 
-from ottla.log.config import LogConfig
+from ottla.log.config import MAX_LONG, LogConfig
 from ottla.log.door import Appended, Done, Outcome, Pending, ProducerView, ReadResult, TimestampOffset
 from ottla.log.environment import Environment
 from ottla.log.files import StoredSlice, storage_error
@@ -57,6 +57,7 @@ class Partition:
         "_must_rewrite",
         "_topic_id",
         "_waiters",
+        "_with_aborted",
         "active",
         "clean_again_ms",
         "cleaned_offset",
@@ -104,6 +105,7 @@ class Partition:
         self.recovery_point = 0
         self._ended: list[EndedTransaction] = []  # beyond the high watermark; older ones may linger
         self._waiters: Waiters[Appended] = Waiters()
+        self._with_aborted: list[Segment] | None = None  # those that name aborted transactions; None: to be looked up
         self._must_rewrite = False  # a flush failed: what follows the recovery point may be in memory only
         self.last_flush_mono_ms = env.clock.mono_ms()
         self._jitter_ms = 0
@@ -152,16 +154,13 @@ class Partition:
         env = self._env
         config = self.config
         batch = validate(records, config, env.clock.wall_ms(), from_client)
-        attributes = batch.attributes
-        delta = batch.last_offset_delta
+        data, size, attributes, delta, max_timestamp_ms, producer_id, producer_epoch, sequence = batch
         last_offset = base_offset + delta
-        producer_id = batch.producer_id
         if producer_id >= 0:
             if from_client:
-                sequence = batch.base_sequence
                 duplicate = self.producers.check(
                     producer_id,
-                    batch.producer_epoch,
+                    producer_epoch,
                     sequence,
                     sequence + delta & 0x7FFFFFFF,
                     transactional=attributes & TRANSACTIONAL_BIT != 0,
@@ -170,15 +169,13 @@ class Partition:
                 if duplicate is not None:
                     return self._stored_before(duplicate)
             else:
-                self.producers.check_epoch(producer_id, batch.producer_epoch)
-        size = batch.size
-        data = batch.data
+                self.producers.check_epoch(producer_id, producer_epoch)
         try:
             active = self.active
             if active is None:
                 active = self.materialize()
             if active.size and active.should_roll(
-                config, self._jitter_ms, size, batch.max_timestamp_ms, last_offset, env.clock.wall_ms
+                config, self._jitter_ms, size, max_timestamp_ms, last_offset, env.clock.wall_ms
             ):
                 active = self._roll()
             stamp(data, base_offset, leader_epoch)
@@ -188,7 +185,7 @@ class Partition:
         except OSError as error:
             raise env.health.write_failed(f"append to {self.folder}", error) from error
         # nothing below can fail
-        active.index_batch(position, size, base_offset, last_offset, batch.max_timestamp_ms)
+        active.index_batch(position, size, base_offset, last_offset, max_timestamp_ms)
         self.dirty = True
         if leader_epoch > self._latest_epoch:
             self._assign_epoch(leader_epoch, base_offset)
@@ -199,7 +196,7 @@ class Partition:
         appended = Appended(
             base_offset,
             last_offset,
-            batch.max_timestamp_ms if config.message_timestamp_type != "CreateTime" else -1,
+            max_timestamp_ms if config.message_timestamp_type != "CreateTime" else -1,
             self.log_start_offset,
         )
         # What follows records that wait for a flush waits too: nobody may read it before them.
@@ -269,6 +266,7 @@ class Partition:
         self._ended.append(ended)
         if ended.aborted is not None and self.active is not None:
             self.active.note_aborted(ended.aborted)
+            self._with_aborted = None
 
     def _stable_offset(self) -> int:
         """The high watermark, or the first offset of the earliest transaction that had not ended below it.
@@ -284,7 +282,10 @@ class Partition:
 
     def aborted_transactions(self, from_offset: int, upper_offset: int) -> list[AbortedTransaction]:
         """See `door.PartitionLog.aborted_transactions`."""
-        return aborted_between(self.segments, from_offset, upper_offset)
+        segments = self._with_aborted
+        if segments is None:
+            segments = self._with_aborted = [segment for segment in self.segments if segment.aborted is not None]
+        return aborted_between(segments, from_offset, upper_offset) if segments else []
 
     def open_transaction_epoch(self, producer_id: int) -> int:
         """See `door.PartitionLog.open_transaction_epoch`."""
@@ -374,26 +375,26 @@ class Partition:
             records = StoredSlice(self._env.fs, file, position, nbytes)
             if committed_only:
                 upper_offset = offset_after(self.segments, segment, position + nbytes, self.log_end_offset)
-                aborted = aborted_between(self.segments, offset, upper_offset)
+                aborted = self.aborted_transactions(offset, upper_offset)
                 return Done(ReadResult(records, high_watermark, stable, log_start, aborted))
         except (OSError, DamagedBatchError) as error:
             raise self.unreadable(error) from error
         return Done(ReadResult(records, high_watermark, stable, log_start))
 
-    def available_bytes(self, offset: int, *, committed_only: bool = False) -> int:
+    def available_bytes(self, offset: int, *, committed_only: bool = False, enough: int = MAX_LONG) -> int:
         """See `door.PartitionLog.available_bytes`."""
         active = self.active
         if active is None or offset >= self.high_watermark:
             return 0
         try:
             if committed_only and self.last_stable_offset < self.high_watermark:
-                return bytes_between(self.segments, offset, self.last_stable_offset)
+                return bytes_between(self.segments, offset, self.last_stable_offset, enough)
             last = active.last_batch
             if last is not None and offset >= last.base_offset:
                 return last.size
             if offset >= active.base_offset:
                 return active.size - active.offset_index.position_before(offset)
-            return bytes_from(self.segments, offset)
+            return bytes_from(self.segments, offset, enough)
         except (OSError, DamagedBatchError):  # the read itself will say so
             return self.size_bytes()
 
@@ -520,6 +521,7 @@ class Partition:
         fs = self._env.fs
         start = kept[0].base_offset
         self.segments = kept
+        self._with_aborted = None
         if start > self.log_start_offset:
             self._move_start(start)
         paths: list[str] = []
@@ -552,6 +554,7 @@ class Partition:
         with contextlib.suppress(FileNotFoundError, ValueError):
             new.load_aborted()
         self.segments[first : first + len(old)] = [new]
+        self._with_aborted = None
         self.names_made += 1
         for segment in old:
             segment.close()
@@ -646,6 +649,7 @@ class Partition:
         self.dirty = False
         self.give_up_files()
         self.segments = []
+        self._with_aborted = None
         self.active = None
         end = self.log_end_offset
         self.log_start_offset = self.log_end_offset = self.high_watermark = self.last_stable_offset = 0
@@ -667,6 +671,7 @@ class Partition:
         """Take over what a scan of the folder found."""
         self.on_disk = True
         self.segments = segments
+        self._with_aborted = None
         self.active = segments[-1] if segments else None
         self.epochs = epochs
         self._latest_epoch = epochs.latest

@@ -12,6 +12,7 @@ import os
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 from ottla.log.config import LogConfig
 from ottla.log.files import FileHandle, FilePool
@@ -210,7 +211,10 @@ class Segment:
 
     def is_index_full(self, limit_bytes: int) -> bool:
         """Would one more entry overflow segment.index.bytes? (The time index keeps room for its last entry.)"""
-        return len(self.offset_index) >= limit_bytes // 8 or len(self.time_index) >= limit_bytes // 12 - 1
+        offsets, times = self._offset_index, self._time_index
+        if offsets is None or times is None:
+            offsets, times = self.offset_index, self.time_index
+        return len(offsets.offsets) >= limit_bytes // 8 or len(times.offsets) >= limit_bytes // 12 - 1
 
     def save_indexes(self, *, final: bool, sync: bool = False) -> None:
         """Write the entries that are not in the files yet; `final` adds the time index's last entry (roll, close).
@@ -484,7 +488,9 @@ class Segment:
             return False
         if self.size > config.segment_bytes - size or last_offset - self.base_offset > 0x7FFFFFFF:
             return True
-        first_ms = self.rolling_timestamp_ms()
+        first_ms = self.first_timestamp_ms
+        if first_ms is None:
+            first_ms = self.rolling_timestamp_ms()
         waited_ms = max_timestamp_ms - first_ms if first_ms >= 0 else wall_ms() - self.created_ms
         return waited_ms > config.roll_ms - jitter_ms or self.is_index_full(config.segment_index_bytes)
 
@@ -511,27 +517,35 @@ def offset_after(segments: Sequence[Segment], segment: Segment, position: int, l
     return segments[later].base_offset if later < len(segments) else log_end_offset
 
 
-def bytes_from(segments: Sequence[Segment], offset: int) -> int:
-    """An upper estimate of the bytes from an offset on. Raises OSError."""
+def bytes_from(segments: Sequence[Segment], offset: int, enough: int) -> int:
+    """An upper estimate of the bytes from an offset on; counting ends when it is `enough`. Raises OSError."""
     index = segment_index(segments, offset)
-    total = sum(segment.size for segment in segments[index:])
-    return total - segments[index].offset_index.position_before(offset)
+    total = -segments[index].offset_index.position_before(offset)
+    for segment in islice(segments, index, None):
+        total += segment.size
+        if total >= enough:
+            break
+    return total
 
 
-def bytes_between(segments: Sequence[Segment], offset: int, end_offset: int) -> int:
+def bytes_between(segments: Sequence[Segment], offset: int, end_offset: int, enough: int) -> int:
     """As `bytes_from`, up to the batch that holds `end_offset`. Raises OSError, DamagedBatchError."""
     if offset >= end_offset:
         return 0
     index = segment_index(segments, offset)
-    total = 0
-    for segment in segments[index : segment_index(segments, end_offset) + 1]:
+    last = segment_index(segments, end_offset)
+    total = -segments[index].offset_index.position_before(offset)
+    for segment in islice(segments, index, last + 1):
         after = segment.find(end_offset)
         total += segment.size if after is None else after.position
-    return total - segments[index].offset_index.position_before(offset)
+        if total >= enough:
+            break
+    return total
 
 
 def aborted_between(segments: Sequence[Segment], from_offset: int, upper_offset: int) -> list[AbortedTransaction]:
-    """Aborted transactions with records from `from_offset` up to, not including, `upper_offset`."""
+    """Aborted transactions with records from `from_offset` up to, not including, `upper_offset`; `segments` are those
+    of the log that have any."""
     found: list[AbortedTransaction] = []
     for segment in segments[segment_index(segments, from_offset) :]:
         if segment.aborted is not None and segment.aborted.collect(from_offset, upper_offset, found):

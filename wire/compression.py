@@ -6,6 +6,7 @@ The library is imported at first use: a broker that only passes batches on never
 
 from __future__ import annotations
 
+import struct
 import zlib
 from enum import IntEnum
 from types import ModuleType
@@ -39,10 +40,11 @@ _LZ4_DEFAULT_LEVEL = 9  # Kafka's number for the fast compressor; every other le
 _LZ4_HIGHEST_LEVEL = 12  # of liblz4; Kafka's go up to 17
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ZSTD_BLOCK_MAX = 128 * 1024
+_UINT32 = struct.Struct("<I")
 _SKIPPABLE_MAGIC = b"\x2a\x4d\x18"  # after a byte 0x50-0x5f, in lz4 and zstd alike
 
 
-def decompress(codec: int, data: Buffer, budget_bytes: int) -> bytes | bytearray | memoryview:
+def decompress(codec: int, data: Buffer, budget_bytes: int) -> Buffer:
     """The uncompressed block, of at most `budget_bytes`; `data` itself if `codec` is 0.
 
     A bomb is refused before more than the budget is unpacked. Raises KafkaError MESSAGE_TOO_LARGE over budget,
@@ -181,15 +183,15 @@ def _compress_snappy(data: memoryview) -> bytes:
     return b"".join(parts)
 
 
-def _decompress_lz4(data: memoryview, budget_bytes: int) -> memoryview:
+def _decompress_lz4(data: memoryview, budget_bytes: int) -> bytearray:
     try:
         bound = _lz4_bound(data)
-    except IndexError:
+    except (IndexError, struct.error):
         _unreadable("lz4", "it is cut")
     return _unpack_frames("lz4", data, bound, budget_bytes)
 
 
-def _decompress_zstd(data: memoryview, budget_bytes: int) -> memoryview:
+def _decompress_zstd(data: memoryview, budget_bytes: int) -> bytearray:
     try:
         bound = _zstd_bound(data)
     except IndexError:
@@ -197,20 +199,22 @@ def _decompress_zstd(data: memoryview, budget_bytes: int) -> memoryview:
     return _unpack_frames("zstd", data, bound, budget_bytes)
 
 
-def _unpack_frames(codec: str, data: memoryview, bound: int, budget_bytes: int) -> memoryview:
+def _unpack_frames(codec: str, data: memoryview, bound: int, budget_bytes: int) -> bytearray:
     """Unpack into a buffer of `bound` bytes, or of the budget if that is less; the library stops at its end."""
-    out = memoryview(bytearray(min(bound, budget_bytes)))
+    out = bytearray(min(bound, budget_bytes))
     try:
         size = getattr(_cramjam(), codec).decompress_into(data, out)
     except _cramjam().DecompressionError as error:
         if bound > budget_bytes and "write whole buffer" in str(error):
             _too_large(f"{codec} records", budget_bytes)
         _unreadable(codec, error)
-    return out[:size]
+    del out[size:]
+    return out
 
 
 def _lz4_bound(data: memoryview) -> int:
-    """The most bytes that the frames can unpack to, from their block headers. Raises IndexError where they are cut."""
+    """The most bytes that the frames can unpack to, from their block headers. Raises IndexError or struct.error where
+    they are cut."""
     total = position = 0
     while position < len(data):
         if data[position + 1 : position + 4] == _SKIPPABLE_MAGIC and data[position] >> 4 == 5:
@@ -221,7 +225,7 @@ def _lz4_bound(data: memoryview) -> int:
         flags, descriptor = data[position + 4], data[position + 5]
         block_max = 1 << (8 + 2 * (descriptor >> 4 & 7))  # 4: 64 KiB ... 7: 4 MiB
         position += 7 + (8 if flags & 0x08 else 0) + (4 if flags & 0x01 else 0)  # content size, dictionary id
-        while size := _little(data, position, 4):
+        while size := _UINT32.unpack_from(data, position)[0]:
             if size & _LZ4_STORED:
                 size &= ~_LZ4_STORED
                 total += min(size, block_max)

@@ -7,17 +7,18 @@ What is not alike is left to the walk. Here: one run. Not here: what a batch mus
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from ottla.wire.errors import ProtocolError
-from ottla.wire.schema import Buffer
 from ottla.wire.varint import decode_unsigned
 
-WINDOW: Final = 512  # records at a time: 50 KB of small ones, which the nearest caches hold
+WINDOW: Final = 8192  # records: so many offset deltas in a row have the same third byte, a run ends with them
 LEAST: Final = 32  # fewer cost less one by one
 
 _DIGITS: Final = bytes(range(128))  # bytes that end a varint
 _CONTINUED: Final = bytes(range(128, 256))  # bytes that do not
+_LOOK: Final = 64  # records whose first bytes are looked at before those of all: a short run shall cost no long slices
 _WIDTHS: Final = ((1 << 6, 1), (1 << 13, 2), (1 << 20, 3))  # offset deltas below have varints of so many bytes
 
 
@@ -31,17 +32,17 @@ class Run(NamedTuple):
     key: int
 
 
-def uniform_run(block: Buffer, position: int, index: int, most: int) -> Run | None:
+def uniform_run(block: bytes | bytearray, position: int, index: int, most: int) -> Run | None:
     """The run that starts with record `index` (its offset delta) at `position`; None if it is none, or too short.
 
     A record is part of it if it is well-formed, has the offset delta that follows, and has all its lengths, and the
-    width of its timestamp delta, in common with the first. `most` records are left. 0.04 us a record, the walk takes
+    width of its timestamp delta, in common with the first. `most` records are left. 0.02 us a record, the walk takes
     0.4.
     """
     width = next((width for limit, width in _WIDTHS if index < limit), None)
     if width is None:
         return None
-    count = min(most, (1 << 7 * width - 1) - index, WINDOW)
+    count = min(most, (1 << 7 * width - 1) - index, WINDOW - index % WINDOW)
     try:
         if count < LEAST or not _are_alike(block, position):
             return None
@@ -52,33 +53,35 @@ def uniform_run(block: Buffer, position: int, index: int, most: int) -> Run | No
     if timestamp_width > 2:
         return None
     count = min(count, (len(block) - position) // size)
-    window = bytes(block[position : position + count * size])
+    first = block[position : position + 1]
+    if count > _LOOK and block[position : position + _LOOK * size : size] != first * _LOOK:
+        count = _LOOK
     for at in constants:
-        column = window[at : count * size : size]
+        column = block[position + at : position + count * size : size]
         if column != column[:1] * count:
             count -= len(column.lstrip(column[:1]))
             if count < LEAST:
                 return None
-    first = window[timestamp_at : count * size : size]
-    second = b""
+    first = block[position + timestamp_at : position + count * size : size]
+    second: bytes | bytearray = b""
     if timestamp_width == 1:
         if not first.isascii():
             count -= len(first.lstrip(_DIGITS))
     else:
-        second = window[timestamp_at + 1 : count * size : size]
+        second = block[position + timestamp_at + 1 : position + count * size : size]
         count -= max(len(first.lstrip(_CONTINUED)), len(second.lstrip(_DIGITS)))
     if count < LEAST:
         return None
-    delta_at = timestamp_at + timestamp_width
+    delta_at = position + timestamp_at + timestamp_width
     for expected in _delta_columns(index, count, width):
-        if window[delta_at : count * size : size] != expected:
+        if block[delta_at : position + count * size : size] != expected:
             return None
         delta_at += 1
     least, greatest = _bounds(first[:count], second[:count])
     return Run(count, position + count * size, least, greatest, key)
 
 
-def _are_alike(block: Buffer, position: int) -> bool:
+def _are_alike(block: bytes | bytearray, position: int) -> bool:
     """Whether there may be a run: if all records up to `LEAST` were as long as the one at `position`, they would begin
     as it does. Raises IndexError, ProtocolError.
     """
@@ -87,7 +90,7 @@ def _are_alike(block: Buffer, position: int) -> bool:
     return block[position] == block[position + size] == block[position + (LEAST - 1) * size]
 
 
-def _layout(block: Buffer, position: int) -> tuple[int, int, int, list[int], int]:
+def _layout(block: bytes | bytearray, position: int) -> tuple[int, int, int, list[int], int]:
     """Of the record at `position`: its size, where its timestamp delta is and how many bytes it has, where the bytes
     are that say how it is laid out, and its key length as stored. Positions count from its start.
 
@@ -124,28 +127,38 @@ def _layout(block: Buffer, position: int) -> tuple[int, int, int, list[int], int
 
 
 def _delta_columns(index: int, count: int, width: int) -> list[bytes]:
-    """The bytes of `count` offset deltas from `index` on, first bytes first."""
+    """The bytes of `count` offset deltas from `index` on, up to the next multiple of WINDOW; first bytes first."""
     if width == 1:
         return [_LOW[index : index + count]]
-    start = index & 63
-    low = (_LOW_CONTINUED * (count + start + 63 >> 6))[start : start + count]
-    groups = range(index >> 6, (index + count - 1 >> 6) + 1)
+    start = index % WINDOW
+    end = start + count
     if width == 2:
-        return [low, b"".join([_SAME[group] for group in groups])[start : start + count]]
-    middle = b"".join([_SAME[group & 127 | 128] for group in groups])[start : start + count]
-    return [low, middle, b"".join([_SAME[group >> 7] for group in groups])[start : start + count]]
+        return [_LOW_CONTINUED[start:end], _HIGH[start:end]]
+    return [_LOW_CONTINUED[start:end], _HIGH_CONTINUED[start:end], bytes((index // WINDOW,)) * count]
 
 
 _LOW: Final = bytes(range(0, 128, 2))
-_LOW_CONTINUED: Final = bytes(range(128, 256, 2))
-_SAME: Final = [bytes((byte,)) * 64 for byte in range(256)]
+_LOW_CONTINUED: Final = bytes(range(128, 256, 2)) * (WINDOW // 64)
+_HIGH: Final = b"".join([bytes((byte,)) * 64 for byte in range(128)])
+_HIGH_CONTINUED: Final = b"".join([bytes((byte,)) * 64 for byte in range(128, 256)])
 
 
-def _bounds(first: bytes, second: bytes) -> tuple[int, int]:
+def _bounds(first: bytes | bytearray, second: bytes | bytearray) -> tuple[int, int]:
     """The least and the greatest number in columns of zig-zag varints of one byte (`second` is empty) or two."""
+    stored: Collection[int]
     if not second:
-        stored = {first[0]} if first == first[:1] * len(first) else set(first)
+        stored = _distinct(first)
     else:
-        stored = {low & 127 | high << 7 for low, high in set(zip(first, second, strict=True))}
+        stored = [low & 127 | high << 7 for low, high in {*zip(first, second, strict=True)}]
     numbers = [(number >> 1) ^ -(number & 1) for number in stored]
     return min(numbers), max(numbers)
+
+
+def _distinct(column: bytes | bytearray) -> bytes:
+    """The values in it: its ends, and those of what is left without them; few turns if they ascend, as times do."""
+    found = b""
+    while column:
+        ends = bytes((column[0], column[-1]))
+        found += ends
+        column = column.translate(None, ends)
+    return found

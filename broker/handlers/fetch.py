@@ -1,7 +1,7 @@
 """Fetch (1), v4-18: stored record batches from given offsets on, waiting for them if asked. KIP-98 (committed only),
 KIP-227 (sessions), KIP-516.
 
-The hot path out: plan by offsets alone, wait in purgatory, then read slices of log files that leave by sendfile.
+The hot path out: plan by offsets alone, wait in purgatory, then slices of log files, which are read as they leave.
 """
 
 from __future__ import annotations

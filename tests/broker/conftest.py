@@ -138,7 +138,6 @@ class Launcher:
         clock: Clock | None = None,
         ids: Ids | None = None,
         advertise: tuple[str | None, int | None] = (None, None),
-        use_sendfile: bool = True,
         nodes: int = 1,
         racks: Sequence[str] = (),
     ) -> Running:
@@ -164,7 +163,6 @@ class Launcher:
             limits=limits_of(config),
             clock=clock,
             log=log,
-            use_sendfile=use_sendfile,
             use_epoll=self._use_epoll,
         )
         broker.failover.doors = server

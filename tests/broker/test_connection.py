@@ -99,10 +99,9 @@ async def test_a_request_larger_than_the_receive_buffer_is_stored_whole(launcher
         assert await fetched(client, fetch("t", 0)) == [b"before", big]
 
 
-@pytest.mark.parametrize("use_sendfile", [True, False])
 @pytest.mark.parametrize("size", [10, 9000, 700_000])
-async def test_stored_bytes_leave_as_they_came(launcher: Launcher, use_sendfile: bool, size: int) -> None:
-    running = await launcher.start(use_sendfile=use_sendfile)
+async def test_stored_bytes_leave_as_they_came(launcher: Launcher, size: int) -> None:
+    running = await launcher.start()
     value = b"x" * size
     async with await running.client() as client:
         await client.ask(metadata("t"), METADATA)

@@ -99,7 +99,7 @@ async def test_memory_follows_the_bytes_that_came_and_stays_within_the_budget(la
 
 async def test_a_peer_that_reads_nothing_is_closed_when_it_has_stalled_for_too_long(launcher: Launcher) -> None:
     clock = ManualClock()
-    running = await launcher.start({"connections.max.idle.ms": "60000"}, clock=clock, use_sendfile=False)
+    running = await launcher.start({"connections.max.idle.ms": "60000"}, clock=clock)
     async with await running.client() as deaf, await running.client() as other:
         await other.ask(metadata("t"), METADATA)
         for _ in range(20):

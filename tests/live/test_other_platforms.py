@@ -1,6 +1,6 @@
 """What Windows and other systems lack is taken away in a process of its own: a broker is still imported and serves.
 
-No fcntl, resource, pread, pwrite, sendfile, fdatasync or MSG_MORE. The file lock is that of Windows, played by a fake.
+No fcntl, resource, pread, pwrite, fdatasync. The file lock is that of Windows, played by a fake.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ for name in ("fcntl", "resource"):
     sys.modules[name] = None
 locks = []
 sys.modules["msvcrt"] = types.SimpleNamespace(LK_NBLCK=2, locking=lambda fd, mode, count: locks.append(fd))
-for name in ("sendfile", "pread", "pwrite", "preadv", "pwritev", "readv", "writev", "fdatasync", "posix_fadvise"):
+for name in ("pread", "pwrite", "preadv", "pwritev", "readv", "writev", "fdatasync", "posix_fadvise"):
     if hasattr(os, name):
         delattr(os, name)
 for name in ("MSG_MORE", "MSG_DONTWAIT"):

@@ -126,6 +126,10 @@ def test_available_bytes_is_never_too_low(lab: Any, ten: Any) -> None:
     assert ten.available_bytes(20) == 0
     last = lab.read_batches(ten, 18)[0]
     assert ten.available_bytes(19) == last.size
+    first, second = (segment.size for segment in ten.segments[:2])
+    assert ten.available_bytes(0) == ten.size_bytes()
+    assert ten.available_bytes(0, enough=first) == first
+    assert ten.available_bytes(0, enough=first + 1) == first + second
 
 
 def test_big_batches_are_found(lab: Any) -> None:

@@ -74,6 +74,18 @@ def test_every_damaged_byte_is_judged_as_without_runs() -> None:
             block[at] = before
 
 
+@pytest.mark.parametrize("at", [64, 700, 8191, 8192, 8999])
+def test_damage_far_down_a_run(at: int) -> None:
+    rows = alike(9000, size=3, step_ms=1)
+    block = bytearray(block_of(rows))
+    start = len(block_of(rows[:at]))
+    for byte in range(start, start + 9):
+        before = block[byte]
+        block[byte] ^= 2
+        assert verdict(bytes(block), 9000) == one_by_one(bytes(block), 9000)
+        block[byte] = before
+
+
 @given(
     st.lists(
         st.tuples(st.integers(1, 150), st.sampled_from([0, 1, 30, 60, 70]), st.booleans()), min_size=1, max_size=5

@@ -1,34 +1,25 @@
-"""How fast a group settles: a hundred members join, then one leaves; Ottla beside Apache Kafka, in turns.
-
-    python -m bench.groups [--members 100] [--partitions 200] [--rounds 3] [--protocol classic|consumer] [--json]
+"""Consumer groups: fifty members join at once, then one leaves; classic and KIP-848.
 
 Every member is a bare connection of this one process that does what a consumer's library does and nothing else: classic
 (JoinGroup, the leader assigns, SyncGroup) or KIP-848 (ConsumerGroupHeartbeat, the broker assigns). `join` is the time
 from the first connection until all own their share in one generation or epoch; `leave` from one member's farewell until
-the others own everything. Each turn has a fresh broker. Apache Kafka takes part if OTTLA_COMPAT_KAFKA names a folder
-with its start.sh and stop.sh (compat_tests/harness.py); nothing else may load the machine.
+the others own everything.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import statistics
-import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import trio
 
-from compat_tests import harness
-from ottla.wire.apis import API, request_header_version, response_header_version
+from bench import client, frames
+from bench.brokers import Broker
+from bench.scenario import CPU_PER_UNIT, Figure, Goal, Scenario, Size
 from ottla.wire.errors import ErrorCode
 from ottla.wire.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
-from ottla.wire.messages.create_topics import CreateTopicsRequest
 from ottla.wire.messages.heartbeat import HeartbeatRequest
 from ottla.wire.messages.join_group import JoinGroupRequest, JoinGroupResponse
 from ottla.wire.messages.leave_group import LeaveGroupRequest
@@ -36,26 +27,11 @@ from ottla.wire.messages.sync_group import SyncGroupRequest
 from ottla.wire.schema import Message
 from ottla.wire.state.embedded import ConsumerProtocolAssignment, ConsumerProtocolSubscription
 
-GROUP, TOPIC, STRATEGY = "bench", "bench", "roundrobin"
-HEARTBEAT_MS = 500
+MEMBERS = 50
+STRATEGY = "roundrobin"
+HEARTBEAT_MS = 500  # as runner.SETTINGS tell the brokers
 SESSION_MS = 30_000
 DEADLINE_S = 120
-SETTINGS = {
-    "group.initial.rebalance.delay.ms": "0",  # a wait that both would only sleep through
-    "group.consumer.min.heartbeat.interval.ms": str(HEARTBEAT_MS),
-    "group.consumer.heartbeat.interval.ms": str(HEARTBEAT_MS),
-}
-
-
-class Turn(NamedTuple):
-    """One broker's run. CPU covers both steps; the client's is this process's."""
-
-    broker: str
-    protocol: str
-    join_s: float
-    leave_s: float
-    broker_cpu_s: float
-    client_cpu_s: float
 
 
 class Connection:
@@ -63,23 +39,18 @@ class Connection:
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
-        self._correlation_id = 0
+        self._owed = 0  # answers of asks that were cancelled
         self._buffer = bytearray()
 
     async def ask(self, request: Message, version: int) -> Any:
         """The decoded response."""
-        key = type(request).KEY
-        assert key is not None
-        self._correlation_id += 1
-        head = b"".join(number.to_bytes(2, "big") for number in (key, version))
-        head += self._correlation_id.to_bytes(4, "big") + b"\x00\x05bench"
-        head += b"\x00" * (request_header_version(key, version) == 2)
-        payload = head + request.encode(version)
-        await self._stream.send_all(len(payload).to_bytes(4, "big") + payload)
+        await self._stream.send_all(frames.frame(request, version))
+        self._owed += 1
         while True:
             answer = await self._frame()
-            if int.from_bytes(answer[:4], "big") == self._correlation_id:  # else of an ask that was cancelled
-                return API[key].response.decode(answer, version, 4 + response_header_version(key, version))
+            self._owed -= 1
+            if not self._owed:
+                return frames.decode(request, version, answer)
 
     async def _frame(self) -> bytes:
         """The next answer, without its size. Being cancelled loses nothing."""
@@ -94,10 +65,12 @@ class Connection:
         return frame
 
 
-class Ownership:
-    """What each member owns, and the wait for everything being owned once in one generation (or epoch)."""
+class Group:
+    """A group of one topic: what each member owns, and the wait for all being owned once in one generation or epoch."""
 
-    def __init__(self, partitions: int) -> None:
+    def __init__(self, name: str, topic: str, partitions: int) -> None:
+        self.name = name
+        self.topic = topic
         self._partitions = partitions
         self._held: dict[int, tuple[int, frozenset[int]]] = {}
         self._changed = trio.Event()
@@ -132,24 +105,24 @@ class Ownership:
         self._changed = trio.Event()
 
 
-async def classic_member(connection: Connection, number: int, partitions: int, group: Ownership) -> None:
+async def classic_member(connection: Connection, number: int, partitions: int, group: Group) -> None:
     """Joins, syncs, and stays with heartbeats; joins again whenever told to. Leaves when cancelled."""
     member_id = ""
     try:
         while True:
-            joined = await connection.ask(_join(member_id), 9)
+            joined = await connection.ask(_join(group, member_id), 9)
             member_id = joined.member_id
             if joined.error_code == ErrorCode.MEMBER_ID_REQUIRED:
                 continue
             _require(joined.error_code)
-            synced = await connection.ask(_sync(joined, partitions), 5)
+            synced = await connection.ask(_sync(group, joined, partitions), 5)
             if synced.error_code == ErrorCode.REBALANCE_IN_PROGRESS:
                 continue
             _require(synced.error_code)
             assignment = ConsumerProtocolAssignment.decode(synced.assignment[2:], 0)
             owned = frozenset(p for topic in assignment.assigned_partitions for p in topic.partitions)
             group.holds(number, joined.generation_id, owned)
-            beat = HeartbeatRequest(group_id=GROUP, generation_id=joined.generation_id, member_id=member_id)
+            beat = HeartbeatRequest(group_id=group.name, generation_id=joined.generation_id, member_id=member_id)
             code = ErrorCode.NONE
             while code != ErrorCode.REBALANCE_IN_PROGRESS:
                 _require(code)
@@ -158,14 +131,14 @@ async def classic_member(connection: Connection, number: int, partitions: int, g
     finally:
         with trio.CancelScope(shield=True):
             who = LeaveGroupRequest.MemberIdentity(member_id=member_id)
-            await connection.ask(LeaveGroupRequest(group_id=GROUP, members=[who]), 5)
+            await connection.ask(LeaveGroupRequest(group_id=group.name, members=[who]), 5)
             group.gone(number)
 
 
-def _join(member_id: str) -> JoinGroupRequest:
-    metadata = b"\x00\x00" + ConsumerProtocolSubscription(topics=[TOPIC]).encode(0)
+def _join(group: Group, member_id: str) -> JoinGroupRequest:
+    metadata = b"\x00\x00" + ConsumerProtocolSubscription(topics=[group.topic]).encode(0)
     return JoinGroupRequest(
-        group_id=GROUP,
+        group_id=group.name,
         session_timeout_ms=SESSION_MS,
         rebalance_timeout_ms=60_000,
         member_id=member_id,
@@ -174,18 +147,18 @@ def _join(member_id: str) -> JoinGroupRequest:
     )
 
 
-def _sync(joined: JoinGroupResponse, partitions: int) -> SyncGroupRequest:
+def _sync(group: Group, joined: JoinGroupResponse, partitions: int) -> SyncGroupRequest:
     """The leader's has the assignments: partitions dealt out like cards."""
     members = [one.member_id for one in joined.members]  # of the leader only: the others are told none
     assignments = []
     for place, member_id in enumerate(members):
         share = ConsumerProtocolAssignment.TopicPartition(
-            topic=TOPIC, partitions=list(range(place, partitions, len(members)))
+            topic=group.topic, partitions=list(range(place, partitions, len(members)))
         )
         assignment = b"\x00\x00" + ConsumerProtocolAssignment(assigned_partitions=[share]).encode(0)
         assignments.append(SyncGroupRequest.SyncGroupRequestAssignment(member_id=member_id, assignment=assignment))
     return SyncGroupRequest(
-        group_id=GROUP,
+        group_id=group.name,
         generation_id=joined.generation_id,
         member_id=joined.member_id,
         protocol_type="consumer",
@@ -194,22 +167,24 @@ def _sync(joined: JoinGroupResponse, partitions: int) -> SyncGroupRequest:
     )
 
 
-async def consumer_member(connection: Connection, number: int, partitions: int, group: Ownership) -> None:
+async def consumer_member(connection: Connection, number: int, partitions: int, group: Group) -> None:
     """Joins and stays with heartbeats; owns what it is told to at once, and says so at once. Leaves when cancelled."""
     member_id = str(uuid.uuid4())
     first = ConsumerGroupHeartbeatRequest(
-        group_id=GROUP,
+        group_id=group.name,
         member_id=member_id,
         member_epoch=0,
         rebalance_timeout_ms=60_000,
-        subscribed_topic_names=[TOPIC],
+        subscribed_topic_names=[group.topic],
         topic_partitions=[],
     )
     try:
         answer, held = await connection.ask(first, 1), frozenset[int]()
         while True:
             _require(answer.error_code)
-            beat = ConsumerGroupHeartbeatRequest(group_id=GROUP, member_id=member_id, member_epoch=answer.member_epoch)
+            beat = ConsumerGroupHeartbeatRequest(
+                group_id=group.name, member_id=member_id, member_epoch=answer.member_epoch
+            )
             if answer.assignment is None:
                 await trio.sleep(answer.heartbeat_interval_ms / 1000)
             else:
@@ -223,22 +198,21 @@ async def consumer_member(connection: Connection, number: int, partitions: int, 
             answer = await connection.ask(beat, 1)
     finally:
         with trio.CancelScope(shield=True):
-            farewell = ConsumerGroupHeartbeatRequest(group_id=GROUP, member_id=member_id, member_epoch=-1)
+            farewell = ConsumerGroupHeartbeatRequest(group_id=group.name, member_id=member_id, member_epoch=-1)
             await connection.ask(farewell, 1)
             group.gone(number)
 
 
 def _require(code: int) -> None:
     if code != ErrorCode.NONE:
-        raise AssertionError(f"the broker answered {ErrorCode(code).name}")
+        raise client.BadAnswerError(f"the broker answered {ErrorCode(code).name}")
 
 
 PROTOCOLS = {"classic": classic_member, "consumer": consumer_member}
 
 
-async def settle(port: int, protocol: str, members: int, partitions: int) -> tuple[float, float]:
+async def settle(port: int, protocol: str, group: Group, members: int, partitions: int) -> tuple[float, float]:
     """(join, leave) in seconds."""
-    group = Ownership(partitions)
     scopes: list[trio.CancelScope] = []
 
     async def live(number: int, scope: trio.CancelScope) -> None:
@@ -246,72 +220,46 @@ async def settle(port: int, protocol: str, members: int, partitions: int) -> tup
             with scope:
                 await PROTOCOLS[protocol](Connection(stream), number, partitions, group)
 
-    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-        topic = CreateTopicsRequest.CreatableTopic(name=TOPIC, num_partitions=partitions, replication_factor=1)
-        created = await Connection(stream).ask(CreateTopicsRequest(topics=[topic], timeout_ms=30_000), 7)
-        _require(created.topics[0].error_code)
     with trio.fail_after(DEADLINE_S):
         async with trio.open_nursery() as nursery:
-            began = time.perf_counter()
+            began_s = time.perf_counter()
             for number in range(members):
                 scopes.append(trio.CancelScope())
                 nursery.start_soon(live, number, scopes[-1])
             await group.settled(members)
-            joined = time.perf_counter()
+            joined_s = time.perf_counter()
             await trio.sleep(HEARTBEAT_MS / 2000)  # not on the beat at which all have joined
-            left = time.perf_counter()
+            left_s = time.perf_counter()
             scopes[-1].cancel()
             await group.settled(members - 1)
-            ended = time.perf_counter()
+            ended_s = time.perf_counter()
             nursery.cancel_scope.cancel()
-    return joined - began, ended - left
+    return joined_s - began_s, ended_s - left_s
 
 
-def turns(brokers: dict[str, Callable[..., harness.Broker]], args: argparse.Namespace) -> Iterator[Turn]:
-    """Each round has every protocol, each protocol every broker, another one first each round."""
-    names = list(brokers)
-    for turn in range(args.rounds):
-        for protocol in [args.protocol] if args.protocol else PROTOCOLS:
-            for name in names[turn % len(names) :] + names[: turn % len(names)]:
-                with tempfile.TemporaryDirectory() as folder, brokers[name](Path(folder), settings=SETTINGS) as broker:
-                    broker_s, client_s = harness.cpu_seconds(broker.pid), time.process_time()
-                    join_s, leave_s = trio.run(settle, broker.port, protocol, args.members, args.partitions)
-                    broker_s = harness.cpu_seconds(broker.pid) - broker_s
-                    yield Turn(name, protocol, join_s, leave_s, broker_s, time.process_time() - client_s)
+def _story(protocol: str) -> Callable[[Broker, Size], Mapping[str, float]]:
+    def tell(broker: Broker, size: Size) -> Mapping[str, float]:
+        members = size.of(MEMBERS, 4)
+        topic = client.new_topic(broker.port, members * 2)
+        group = Group(f"{topic}-group", topic, members * 2)
+        with broker.meter() as spent:
+            try:
+                join_s, leave_s = trio.run(settle, broker.port, protocol, group, members, members * 2)
+            except (trio.TooSlowError, BaseExceptionGroup) as error:
+                raise client.BadAnswerError(f"the group did not settle: {error!r}") from None
+        client.drop(broker.port, [topic])
+        return {"join_ms": join_s * 1e3, "leave_ms": leave_s * 1e3, CPU_PER_UNIT: spent.broker_cpu_s / members * 1e6}
+
+    return tell
 
 
-def table(results: list[Turn]) -> str:
-    """Medians (least to most) of each broker and protocol, in markdown."""
-    lines = [
-        "| protocol | broker | join s | leave s | broker CPU s | client CPU s |",
-        "| --- | --- " + "| ---: " * 4 + "|",
-    ]
-    for protocol, broker in dict.fromkeys((one.protocol, one.broker) for one in results):
-        mine = [one for one in results if (one.protocol, one.broker) == (protocol, broker)]
-        figures = (_figure([one[column] for one in mine]) for column in range(2, 6))
-        lines.append(f"| {protocol} | {broker} | {' | '.join(figures)} |")
-    return "\n".join(lines)
-
-
-def _figure(values: list[Any]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
-
-
-def main() -> None:
-    """Runs the turns and prints a table, or JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--members", type=int, default=100)
-    parser.add_argument("--partitions", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--protocol", choices=list(PROTOCOLS), help="one protocol only")
-    parser.add_argument("--json", action="store_true", help="every turn, as JSON")
-    args = parser.parse_args()
-    brokers: dict[str, Callable[..., harness.Broker]] = {"Ottla": harness.Broker}
-    if "OTTLA_COMPAT_KAFKA" in os.environ:
-        brokers["Apache Kafka"] = harness.ApacheKafka
-    results = list(turns(brokers, args))
-    print(json.dumps([one._asdict() for one in results], indent=1) if args.json else table(results))
-
-
-if __name__ == "__main__":
-    main()
+FIGURES = (
+    Figure("join_ms", "ms", "until all own their share", "low"),
+    Figure("leave_ms", "ms", "until the others own everything again", "low"),
+    Figure(CPU_PER_UNIT, "us/member", "broker CPU", "low"),
+)
+GOALS = (Goal("join_ms", at_most=1.0), Goal("leave_ms", at_most=1.0))
+SCENARIOS = (
+    Scenario("group-50", "50 members join, one leaves; classic", "member", FIGURES, GOALS, _story("classic")),
+    Scenario("group-50-848", "the same with KIP-848", "member", FIGURES, GOALS, _story("consumer")),
+)

@@ -1,0 +1,123 @@
+"""The command line: `python -m bench [SCENARIO ...]`, beside Apache Kafka and kfake where they can run."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import profiling, report, runner
+from bench.brokers import BrokerError, make, why_not
+from bench.scenario import SIZES, Scenario
+from bench.scenarios import SCENARIOS
+
+RESULTS = Path(__file__).parent / "results"
+ROUNDS, QUICK_ROUNDS = 5, 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0; 2 with one sentence if the arguments or a broker are at fault."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no broker is left behind
+    parser = _parser()
+    flags = parser.parse_args(arguments)
+    if flags.list:
+        for scenario in SCENARIOS.values():
+            print(f"{scenario.name:24} {scenario.what}")
+        return 0
+    unknown = [name for name in flags.scenarios if name not in SCENARIOS]
+    if unknown:
+        parser.error(f"no scenario {unknown[0]!r}; `python -m bench --list` names them all")
+    if flags.rounds is not None and flags.rounds < 1:
+        parser.error(f"--rounds {flags.rounds}: at least one is needed")
+    if flags.folder is not None and not flags.folder.is_dir():
+        parser.error(f"--folder {flags.folder} is no folder: make it, or leave the flag away")
+    if flags.table is not None:
+        return _print_table(parser, flags.table)
+    missing = profiling.why_not() if flags.profile else None
+    if missing is not None:
+        parser.error(missing)
+    chosen = [SCENARIOS[name] for name in flags.scenarios] or [
+        scenario for scenario in SCENARIOS.values() if scenario.quick or not flags.quick
+    ]
+    try:
+        return _measure(flags, chosen)
+    except BrokerError as error:
+        parser.error(str(error))
+
+
+def _measure(flags: argparse.Namespace, scenarios: list[Scenario]) -> int:
+    size = SIZES[flags.size or ("quick" if flags.quick else "normal")]
+    rounds = flags.rounds or (QUICK_ROUNDS if flags.quick else ROUNDS)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ottla-bench-", dir=flags.folder)))
+        brokers = [make(spec, folder, stack) for spec in _wanted(flags)]
+        path = flags.out or RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        results = runner.Results(path, size, brokers)
+        profile = profiling.Profiler(path, size, print) if flags.profile else None
+        try:
+            runner.run(brokers, scenarios, size, rounds, results, runner.to_stderr, profile=profile)
+        except KeyboardInterrupt:
+            print("interrupted; this is what there is", file=sys.stderr)
+    print(report.table(results.document, scenarios))
+    print("\n" + report.summary(results.document, scenarios))
+    print(f"kept in {path}", file=sys.stderr)
+    return 0
+
+
+def _wanted(flags: argparse.Namespace) -> list[str]:
+    """The brokers to measure: those named, else what can run here; the quick run compares with the last commit."""
+    if flags.brokers is not None:
+        specs: list[str] = flags.brokers.split(",")
+        return specs
+    if flags.quick:
+        return ["ottla", f"ottla@{flags.base}"]
+    specs = ["ottla"]
+    for kind in ("kafka", "kfake"):
+        missing = why_not(kind)
+        if missing is None:
+            specs.append(kind)
+        else:
+            print(f"without {kind}: {missing}", file=sys.stderr)
+    return specs
+
+
+def _print_table(parser: argparse.ArgumentParser, path: Path) -> int:
+    try:
+        document = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        parser.error(f"--table {path} is no file of results: {error}")
+    print(report.table(document, list(SCENARIOS.values())))
+    print("\n" + report.summary(document, list(SCENARIOS.values())))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="which (default: all); --list names them")
+    parser.add_argument("--list", action="store_true", help="name the scenarios and end")
+    parser.add_argument(
+        "--brokers",
+        help="who takes part, with commas: ottla, ottla@REVISION, kafka, kfake, 'NAME=COMMAND {port} {dir}'",
+    )
+    parser.add_argument("--rounds", type=int, help=f"turns of each broker (default: {ROUNDS}, quick {QUICK_ROUNDS})")
+    parser.add_argument("--quick", action="store_true", help="under two minutes: this tree beside the last commit")
+    parser.add_argument("--base", default="HEAD", help="the revision that --quick compares with (default: HEAD)")
+    parser.add_argument("--size", choices=SIZES, help="how much work a turn is")
+    parser.add_argument("--profile", action="store_true", help="show where Ottla's time goes in each scenario (py-spy)")
+    parser.add_argument(
+        "--folder", type=Path, help="where the brokers' data goes (default: the system's temporary one)"
+    )
+    parser.add_argument("--out", type=Path, help="the file of results (default: bench/results/)")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="print the table of such a file and end")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
