@@ -236,6 +236,8 @@ class Connection:
             self._keep(view, position, end)
         self._frames_since_wait += BURST_FRAMES if handled_bytes >= BURST_BYTES else frames
         if out:
+            if self._server.driver.crowded:
+                await turn()
             await self._flush()
 
     def _own(self, view: memoryview, position: int, end: int) -> tuple[memoryview, int, int]:

@@ -68,6 +68,9 @@ class Driver(Protocol):
 
     meter: LoopTime[Any] | None
     """Told of each step of each connection, while somebody wants to know."""
+    crowded: bool
+    """Several connections became readable at once, and not all have been served: answers had better leave together,
+    after a `turn`. Each of them would wake its client, which costs 15 us unless it is up already."""
 
     def start(self, work: Work, sock: socket.socket, ended: Callable[[], object]) -> None:
         """Drive `work`, which waits for `sock`, from the next turn on, while `run` runs. It lets no Exception out and
@@ -90,7 +93,7 @@ class Driver(Protocol):
 class Reactor:
     """The driver of all connections in the one task that awaits `run`. Needs epoll."""
 
-    __slots__ = ("_alarm", "_asleep", "_ending", "_epoll", "_members", "_ready", "_soon", "meter")
+    __slots__ = ("_alarm", "_asleep", "_ending", "_epoll", "_members", "_ready", "_soon", "crowded", "meter")
 
     _epoll: select.epoll
     _alarm: int  # an eventfd that wakes the task from outside
@@ -99,6 +102,7 @@ class Reactor:
         self._members: dict[int, _Member] = {}  # by descriptor
         self._ready: deque[_Member] = deque()
         self._asleep = False
+        self.crowded = False
         self._soon = False  # the last wait was short
         self._ending = False
         self.meter: LoopTime[Any] | None = None
@@ -167,6 +171,7 @@ class Reactor:
         """Everyone who can go on takes one step; how many those were."""
         members, ready = self._members, self._ready
         events = self._epoll.poll(0, MOST_EVENTS)
+        self.crowded = len(events) > 1
         for descriptor, _ in events:
             member = members.get(descriptor)
             if member is None:
@@ -176,6 +181,7 @@ class Reactor:
             elif member.waits_for == _PARKED:  # it talks on, or has gone: heard when it is listened to again
                 self._epoll.unregister(descriptor)
                 member.listens_for = 0
+        self.crowded = False
         steps = len(ready)  # those that are queued from now on come after the next look
         for _ in range(steps):
             self._step(ready.popleft())
@@ -244,11 +250,12 @@ class _Member:
 class TaskPerConnection:
     """The driver where there is no epoll: trio's waits, a task each."""
 
-    __slots__ = ("_ending", "_nursery", "meter")
+    __slots__ = ("_ending", "_nursery", "crowded", "meter")
 
     def __init__(self) -> None:
         self._nursery: trio.Nursery | None = None
         self._ending = trio.Event()
+        self.crowded = False
         self.meter: LoopTime[Any] | None = None
 
     def start(self, work: Work, sock: socket.socket, ended: Callable[[], object]) -> None:
