@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import resource
 import signal
 import sys
 import tempfile
@@ -18,11 +19,14 @@ from bench.scenario import SIZES, Scenario
 from bench.scenarios import SCENARIOS
 
 RESULTS = Path(__file__).parent / "results"
+INTERRUPTED = 130  # the exit code of what Ctrl-C ended
+DESCRIPTORS = 8192
 ROUNDS, QUICK_ROUNDS = 5, 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0; 2 with one sentence if the arguments or a broker are at fault."""
+    """Exit code 0, or 130 if interrupted; 2 with one sentence if the arguments or a broker are at fault."""
+    _allow_connections()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no broker is left behind
     parser = _parser()
     flags = parser.parse_args(arguments)
@@ -42,12 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     missing = profiling.why_not() if flags.profile else None
     if missing is not None:
         parser.error(missing)
-    chosen = [SCENARIOS[name] for name in flags.scenarios] or [
-        scenario for scenario in SCENARIOS.values() if scenario.quick or not flags.quick
+    chosen = [
+        scenario
+        for scenario in SCENARIOS.values()
+        if (scenario.name in flags.scenarios if flags.scenarios else scenario.quick or not flags.quick)
     ]
     try:
         return _measure(flags, chosen)
-    except BrokerError as error:
+    except (BrokerError, PermissionError) as error:
         parser.error(str(error))
 
 
@@ -57,18 +63,32 @@ def _measure(flags: argparse.Namespace, scenarios: list[Scenario]) -> int:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ottla-bench-", dir=flags.folder)))
         brokers = [make(spec, folder, stack) for spec in _wanted(flags)]
+        names = [broker.name for broker in brokers]
+        if len(set(names)) < len(names):
+            raise BrokerError(
+                f"--brokers {','.join(names)}: each may be there once; another revision is ottla@REVISION"
+            )
         path = flags.out or RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         results = runner.Results(path, size, brokers)
         profile = profiling.Profiler(path, size, print) if flags.profile else None
+        code = 0
         try:
             runner.run(brokers, scenarios, size, rounds, results, runner.to_stderr, profile=profile)
         except KeyboardInterrupt:
             print("interrupted; this is what there is", file=sys.stderr)
-    print(report.table(results.document, scenarios))
-    print("\n" + report.summary(results.document, scenarios))
+            code = INTERRUPTED
+    print(report.both(results.document, scenarios))
     print(f"kept in {path}", file=sys.stderr)
-    return 0
+    return code
+
+
+def _allow_connections() -> None:
+    """The scenarios have a thousand connections, more than most systems allow; brokers inherit the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _wanted(flags: argparse.Namespace) -> list[str]:
@@ -91,10 +111,9 @@ def _wanted(flags: argparse.Namespace) -> list[str]:
 def _print_table(parser: argparse.ArgumentParser, path: Path) -> int:
     try:
         document = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        parser.error(f"--table {path} is no file of results: {error}")
-    print(report.table(document, list(SCENARIOS.values())))
-    print("\n" + report.summary(document, list(SCENARIOS.values())))
+        print(report.both(document, list(SCENARIOS.values())))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        parser.error(f"--table {path} is no file of results: {error!r}")
     return 0
 
 

@@ -247,11 +247,14 @@ class Kafka(Broker):
         return self._made().pid
 
     def prepare(self) -> None:
-        self._made().prepare()
+        try:
+            self._made().prepare()
+        except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
+            raise BrokerError(str(error)) from None
 
     def start(self) -> None:
+        self.prepare()
         kafka = self._made()
-        kafka.prepare()
         self.exec_s = time.perf_counter()
         try:
             kafka.start()
@@ -287,6 +290,8 @@ def why_not(kind: str) -> str | None:
 def make(spec: str, folder: Path, trees: contextlib.ExitStack) -> Broker:
     """`ottla`, `ottla@REVISION`, `kafka`, `kfake` or NAME=COMMAND. Raises BrokerError with a sentence."""
     name, equals, command = spec.partition("=")
+    if equals and "{port}" not in command:
+        raise BrokerError(f"the command of {name!r} has no {{port}}: that is where it is told the port to listen on")
     place = folder / "".join(each if each.isalnum() else "-" for each in name)
     if equals:
         return Command(name, place, command)

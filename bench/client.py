@@ -21,6 +21,7 @@ from ottla.wire.records import HEADER_SIZE
 from ottla.wire.schema import Message
 
 TIMEOUT_S = 60.0
+ANSWERS_BYTES = 8192  # at most at once: they are short, and a larger buffer costs more
 CREATE_TIMEOUT_S = 30.0
 _SIZE = struct.Struct(">i")
 _CODE = struct.Struct(">h")
@@ -40,7 +41,7 @@ class Connection:
         self.sock.settimeout(None)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for limit in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            self.sock.setsockopt(socket.SOL_SOCKET, limit, struct.pack("@ll", int(TIMEOUT_S), 0))
+            self.sock.setsockopt(socket.SOL_SOCKET, limit, struct.pack("@ll", int(TIMEOUT_S), int(TIMEOUT_S % 1 * 1e6)))
         self._room = memoryview(bytearray(room))
         self._from = self._to = 0  # what of the room came behind the last answer
 
@@ -78,7 +79,7 @@ class Connection:
         try:
             received = self.sock.recv_into(room, 0, how)
         except BlockingIOError:
-            raise BadAnswerError(f"no answer within {TIMEOUT_S:.0f} s") from None
+            raise BadAnswerError(f"no answer within {TIMEOUT_S:g} s") from None
         if not received:
             raise BadAnswerError("the broker closed the connection")
         return received
@@ -86,6 +87,8 @@ class Connection:
 
 def check(answer: memoryview | bytes, error_at: int) -> None:
     """Raises BadAnswerError unless the code at `error_at` is 0."""
+    if len(answer) < error_at + 2:
+        raise BadAnswerError(f"an answer has {len(answer)} bytes")
     if answer[error_at] or answer[error_at + 1]:
         (code,) = _CODE.unpack_from(answer, error_at)
         raise BadAnswerError(f"error {ErrorCode(code).name}")
@@ -145,39 +148,28 @@ class Lane:
         self._sent_s: deque[float] = deque()
         self._unsent = memoryview(b"")
         self._received = b""
-        self._ended = False
 
-    @property
-    def done(self) -> bool:
-        return self._ended and not self._sent_s and not self._unsent
-
-    @property
-    def events(self) -> int:
-        """What to poll for."""
-        return select.POLLIN | (select.POLLOUT if self._unsent else 0)
-
-    def go_on(self) -> None:
-        """Read what is there, then send what may be sent."""
+    def go_on(self) -> int:
+        """Read what is there, then send what may be sent; what to poll for, 0 when all is answered."""
         self._read()
         while True:
             if self._unsent:
                 try:
                     self._unsent = self._unsent[self.sock.send(self._unsent) :]
                 except BlockingIOError:
-                    return
-            elif not self._ended and len(self._sent_s) < self._window:
+                    return select.POLLIN | select.POLLOUT
+            elif len(self._sent_s) < self._window:
                 request = self._next()
                 if request is None:
-                    self._ended = True
-                    return
+                    return select.POLLIN if self._sent_s else 0
                 self._sent_s.append(time.perf_counter())
                 self._unsent = memoryview(request)
             else:
-                return
+                return select.POLLIN
 
     def _read(self) -> None:
         try:
-            data = self.sock.recv(1 << 16)
+            data = self.sock.recv(ANSWERS_BYTES)
         except BlockingIOError:
             return
         if not data:
@@ -191,7 +183,7 @@ class Lane:
             if end - at < 4 + size:
                 break
             error_at = at + 4 + self._error_at
-            if data[error_at] or data[error_at + 1]:
+            if size < self._error_at + 2 or data[error_at] or data[error_at + 1]:
                 check(data[at + 4 : at + 4 + size], self._error_at)
             self.latencies_s.append(now_s - self._sent_s.popleft())
             at += 4 + size
@@ -201,25 +193,24 @@ class Lane:
 def pump(lanes: Sequence[Lane]) -> list[float]:
     """Run all lanes to their ends; the latencies of all requests. Raises BadAnswerError."""
     poll = select.poll()
-    waiting = {lane.sock.fileno(): lane for lane in lanes}
-    for lane in lanes:
-        lane.go_on()
-        poll.register(lane.sock, lane.events)
-    while waiting:
+    lane_of = {lane.sock.fileno(): lane for lane in lanes}
+    polled = {}
+    for descriptor, lane in lane_of.items():
+        if events := lane.go_on():
+            poll.register(descriptor, events)
+            polled[descriptor] = events
+    while polled:
         ready = poll.poll(TIMEOUT_S * 1000)
         if not ready:
             raise BadAnswerError(f"no answer within {TIMEOUT_S:.0f} s")
         for descriptor, _ in ready:
-            lane = waiting.get(descriptor)
-            if lane is None:
-                continue
-            before = lane.events
-            lane.go_on()
-            if lane.done:
+            events = lane_of[descriptor].go_on()
+            if not events:
                 poll.unregister(descriptor)
-                del waiting[descriptor]
-            elif lane.events != before:
-                poll.modify(descriptor, lane.events)
+                del polled[descriptor]
+            elif events != polled[descriptor]:
+                poll.modify(descriptor, events)
+                polled[descriptor] = events
     for lane in lanes:
         lane.sock.close()
     return [latency_s for lane in lanes for latency_s in lane.latencies_s]

@@ -186,6 +186,7 @@ def records(answer: memoryview, at: int) -> tuple[int, int]:
 
 def is_whole(batch: memoryview) -> bool:
     """Whether the batch's CRC is that of its bytes."""
+    crc: int
     (crc,) = struct.unpack_from(">I", batch, CRC)
     return crc == crc32c(batch[ATTRIBUTES:])
 
@@ -195,7 +196,7 @@ def batch(count: int, size: int, *, codec: int = 0, text: bool = False, spread: 
     between half and one and a half of `size`.
     """
     if spread:
-        values = [bytes(int(size * (1 - spread + 2 * spread * (at * 61 % 97) / 96))) for at in range(count)]
+        values = [bytes(round(size * (1 - spread + 2 * spread * (at * 61 % 97) / 96))) for at in range(count)]
     elif text:
         chance = Random(count)  # the same batch in every run
         values = [_message(chance, size) for _ in range(count)]

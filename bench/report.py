@@ -104,6 +104,11 @@ def table(document: Mapping[str, Any], scenarios: Sequence[Scenario]) -> str:
     return "\n".join(lines)
 
 
+def both(document: Mapping[str, Any], scenarios: Sequence[Scenario]) -> str:
+    """The table, and the summary if there is anything to judge."""
+    return "\n\n".join(filter(None, (table(document, scenarios), summary(document, scenarios))))
+
+
 def summary(document: Mapping[str, Any], scenarios: Sequence[Scenario]) -> str:
     """How many goals are met, and which are not."""
     judged = verdicts(document, scenarios)
@@ -149,7 +154,7 @@ def _number(value: float | None) -> str:
 def _failure(document: Mapping[str, Any], scenario: str, broker: str) -> str:
     for turn in document["turns"]:
         if (turn["scenario"], turn["broker"]) == (scenario, broker) and "error" in turn:
-            return "FAILED: " + turn["error"].replace("|", "/").replace("\n", " ")[:80]
+            return "FAILED: " + str(turn["error"]).replace("|", "/").replace("\n", " ")[:80]
     return "-"
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ SETTINGS = {
     "group.consumer.min.heartbeat.interval.ms": "500",
     "group.consumer.heartbeat.interval.ms": "500",
 }
+
+FAULTS = (client.BadAnswerError, BrokerError, OSError)  # of a broker: the row says FAILED, the run goes on
 
 Say = Callable[[str], None]
 Turn = dict[str, Any]
@@ -56,6 +59,7 @@ class Results:
             "brokers": [{"name": broker.name, "kind": broker.kind, "version": broker.version()} for broker in brokers],
             "turns": [],
         }
+        self._save()
 
     @property
     def turns(self) -> list[Turn]:
@@ -65,10 +69,13 @@ class Results:
     def add(self, turn: Turn) -> None:
         """Keep it."""
         self.turns.append(turn)
+        self._save()
+
+    def _save(self) -> None:
         if self.path is not None:
-            partial = self.path.with_suffix(".partial")
-            partial.write_text(json.dumps(self.document, indent=1))
-            partial.replace(self.path)
+            unfinished = self.path.with_suffix(".partial")
+            unfinished.write_text(json.dumps(self.document, indent=1))
+            unfinished.replace(self.path)
 
 
 def run(
@@ -81,26 +88,35 @@ def run(
     *,
     profile: Callable[[Broker, Scenario], None] | None = None,
 ) -> None:
-    """Run everything. `profile` is called for each broker behind the last round of a scenario."""
+    """Run everything. `profile` is called for each broker behind the last round of a scenario. A broker that does not
+    start is left out; raises BrokerError if no one is left.
+    """
     shared = [scenario for scenario in scenarios if not scenario.own]
     own = [scenario for scenario in scenarios if scenario.own]
     started: list[Broker] = []
     gc.collect()
     gc.disable()
     try:
+        able = []
         for broker in brokers:
             broker.settings = SETTINGS
-            broker.prepare()
-        if shared:
-            for broker in brokers:
-                broker.start()
-                started.append(broker)
-                say(f"warming {broker.name}")
-                warm_up(broker, 1.0 if broker.kind == "kafka" else min(1.0, size.scale))
-            _take_turns(brokers, shared, size, rounds, results, say, profile)
+            try:
+                broker.prepare()
+                if shared:
+                    started.append(broker)
+                    broker.start()
+                    say(f"warming {broker.name}")
+                    warm_up(broker, 1.0 if broker.kind == "kafka" else min(1.0, size.scale))
+            except (BrokerError, client.BadAnswerError) as error:
+                say(f"without {broker.name}: {error}")
+            else:
+                able.append(broker)
+        if not able:
+            raise BrokerError("none of the brokers could be started; see above")
+        _take_turns(able, shared, size, rounds, results, say, profile)
         for broker in started:
             broker.stop()
-        _take_turns(brokers, own, size, rounds, results, say, profile)
+        _take_turns(able, own, size, rounds, results, say, profile)
     finally:
         for broker in started:
             broker.kill()
@@ -119,7 +135,7 @@ def warm_up(broker: Broker, scale: float = 1.0) -> None:
     ]
     client.pump(lanes)
     readers = [client.Reader(broker.port, topic, partition, check_crc=True) for partition in range(2)]
-    client.side_by_side([lambda one=one: one.read_to(each * records) for one in readers])  # type: ignore[misc]
+    client.side_by_side([partial(one.read_to, each * records) for one in readers])
     for reader in readers:
         reader.close()
     client.drop(broker.port, [topic])
@@ -153,7 +169,10 @@ def _take_turns(
                 say(f"{scenario.name} {number + 1}/{rounds} {broker.name}: {shown}")
         if profile is not None:
             for broker in brokers:
-                profile(broker, scenario)
+                try:
+                    profile(broker, scenario)
+                except FAULTS as error:
+                    say(f"{scenario.name}, {broker.name}: no profile, {error}")
 
 
 def _take_turn(broker: Broker, scenario: Scenario, size: Size, number: int) -> Turn:
@@ -162,7 +181,7 @@ def _take_turn(broker: Broker, scenario: Scenario, size: Size, number: int) -> T
     broker.spent.clear()
     try:
         turn["figures"] = dict(scenario.tell(broker, size))
-    except (client.BadAnswerError, BrokerError, OSError) as error:
+    except FAULTS as error:
         turn["error"] = str(error) or type(error).__name__
     for key in Spent.__slots__:
         turn[key] = round(sum(getattr(spent, key) for spent in broker.spent), 6)

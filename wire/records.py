@@ -483,7 +483,7 @@ def _misfit(position: int, end: int) -> ProtocolError:
 def _skim_headers(block: Buffer, at: int, count: int) -> int:
     """Where the last byte of headers with lengths of one byte is, given the zig-zag of their count, which is `at`.
 
-    -1 if they have others. Raises IndexError.
+    -1 if they have others or are cut. Raises IndexError.
     """
     if count & 0x81:  # negative, or of more bytes
         return -1
@@ -494,7 +494,7 @@ def _skim_headers(block: Buffer, at: int, count: int) -> int:
         at += (value >> 1) + 1
         if name & 0x81 or (value & 0x81 and value != 1):
             return -1
-    return at
+    return at if at < len(block) else -1
 
 
 class Walk(NamedTuple):
@@ -537,8 +537,8 @@ def walk(
 
     Records that are laid out alike are checked by columns (record_runs), the others one by one. That is the dearest
     part of Produce with small records, hence its shape: one struct call reads all fields in front of a key, for the
-    widths that the record before had. Whatever is not as guessed (other widths, the block's last bytes, damage) is left
-    to `_skim_record`.
+    widths that the record before had, or one more where the length has another. Whatever is not as guessed (other
+    widths, the block's last bytes, damage) is left to `_skim_record`.
     """
     grid: bytes | bytearray = b""
     if count >= LEAST:  # 5 us for 256 KiB of a view, of which a column takes ten times as long
@@ -574,57 +574,65 @@ def walk(
             third = first >> 13 if first < 1 << 20 else 0x100  # four bytes: no guess will do
         unpack, width = _LAYOUTS[length_mark > 0][timestamp_mark > 0][more_bytes]
         for raw_delta in range(raw_first, raw_first + 2 * (following - first), 2):
-            try:
-                length, timestamp, delta, key = unpack(block, position)
-                if (
-                    delta == raw_delta
-                    and (length == length_before or length & 0x8081 == length_mark)  # bit 0: negative
-                    and (timestamp == timestamp_before or timestamp & 0x8080 == timestamp_mark)
-                    and (not key & 0x81 or key == 1)
-                    and (not third or block[position + width - 2] == third)
-                ):
-                    at = position + width + (key >> 1)
-                    value = block[at]
-                    if value > 127:
-                        value = value & 127 | block[at + 1] << 7  # a third byte would make it longer than the record
-                        at += (value >> 1) + 2
-                    else:
-                        at += (value >> 1) + 1
-                    headers = block[at]
-                    if headers:
-                        at = _skim_headers(block, at, headers)
-                    if length != length_before:
-                        length_before = length
-                        size = (1 if length_mark else 0) + ((length & 127 | length >> 1 & 0x3F80) >> 1)
-                    if at == position + size and (not value & 1 or value == 1):
-                        if timestamp != timestamp_before:
-                            timestamp_before = timestamp
-                            zigzag = timestamp & 127 | timestamp >> 1 & 0x3F80
-                            timestamp_delta = (zigzag >> 1) ^ -(zigzag & 1)
-                            if timestamp_delta > max_delta:
-                                max_delta = timestamp_delta
-                            if timestamp_delta < min_delta:
-                                min_delta = timestamp_delta
-                        keys |= key
-                        position = at + 1
-                        continue
-            except (IndexError, struct.error):
-                pass
-            index = first + (raw_delta - raw_first >> 1)
-            try:
-                end, timestamp_delta, null_key = _skim_record(block, position, index)
-            except ProtocolError as error:
-                raise _invalid(index, error.message) from None
-            if timestamp_delta > max_delta:
-                max_delta = timestamp_delta
-            if timestamp_delta < min_delta:
-                min_delta = timestamp_delta
-            keys |= null_key
-            length_mark = _CONTINUES if end - position > 64 else 0
-            timestamp_mark = 0 if -64 <= timestamp_delta < 64 else _CONTINUES
-            unpack, width = _LAYOUTS[length_mark > 0][timestamp_mark > 0][more_bytes]
-            length_before = timestamp_before = -1
-            position = end
+            while True:
+                try:
+                    length, timestamp, delta, key = unpack(block, position)
+                    if (
+                        delta == raw_delta
+                        and (length == length_before or length & 0x8081 == length_mark)  # bit 0: negative
+                        and (timestamp == timestamp_before or timestamp & 0x8080 == timestamp_mark)
+                        and (not key & 0x81 or key == 1)
+                        and (not third or block[position + width - 2] == third)
+                    ):
+                        at = position + width + (key >> 1)
+                        value = block[at]
+                        if value > 127:
+                            value = value & 127 | block[at + 1] << 7  # a third byte would reach beyond the record
+                            at += (value >> 1) + 2
+                        else:
+                            at += (value >> 1) + 1
+                        headers = block[at]
+                        if headers:
+                            at = _skim_headers(block, at, headers)
+                        if length != length_before:
+                            length_before = length
+                            size = (1 if length_mark else 0) + ((length & 127 | length >> 1 & 0x3F80) >> 1)
+                        if at == position + size and (not value & 1 or value == 1):
+                            if timestamp != timestamp_before:
+                                timestamp_before = timestamp
+                                zigzag = timestamp & 127 | timestamp >> 1 & 0x3F80
+                                timestamp_delta = (zigzag >> 1) ^ -(zigzag & 1)
+                                if timestamp_delta > max_delta:
+                                    max_delta = timestamp_delta
+                                if timestamp_delta < min_delta:
+                                    min_delta = timestamp_delta
+                            keys |= key
+                            position = at + 1
+                            break
+                except (IndexError, struct.error):
+                    pass
+                mark = _CONTINUES if position <= last and block[position] > 127 else 0
+                if mark != length_mark:  # the length has another width: again with that, at half of a skim
+                    length_mark = mark
+                    unpack, width = _LAYOUTS[length_mark > 0][timestamp_mark > 0][more_bytes]
+                    length_before = timestamp_before = -1
+                    continue
+                index = first + (raw_delta - raw_first >> 1)
+                try:
+                    end, timestamp_delta, null_key = _skim_record(block, position, index)
+                except ProtocolError as error:
+                    raise _invalid(index, error.message) from None
+                if timestamp_delta > max_delta:
+                    max_delta = timestamp_delta
+                if timestamp_delta < min_delta:
+                    min_delta = timestamp_delta
+                keys |= null_key
+                length_mark = _CONTINUES if end - position > 64 else 0
+                timestamp_mark = 0 if -64 <= timestamp_delta < 64 else _CONTINUES
+                unpack, width = _LAYOUTS[length_mark > 0][timestamp_mark > 0][more_bytes]
+                length_before = timestamp_before = -1
+                position = end
+                break
         first = following
     if position != len(block):
         raise KafkaError(ErrorCode.INVALID_RECORD, f"{len(block) - position} bytes after the last record")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from bench import client, frames
 from bench.brokers import Broker
@@ -45,7 +46,7 @@ def _read(batch_bytes: int, megabytes: int) -> Callable[[Broker, Size], Mapping[
         with broker.meter() as spent:
             for at in range(READS):
                 ours = readers[at::READS]
-                client.side_by_side([lambda one=one: one.read_to(each * records) for one in ours])
+                client.side_by_side([partial(one.read_to, each * records) for one in ours])
         client.drop(broker.port, [topic])
         for reader in readers:
             reader.close()

@@ -49,13 +49,15 @@ def _large(
 def _trusting_headers(
     tell: Callable[[Broker, Size], Mapping[str, float]],
 ) -> Callable[[Broker, Size], Mapping[str, float]]:
-    """The same on an Ottla that does not walk the records; it need not be warm. Other brokers have no such setting."""
+    """The same on an Ottla of its own that does not walk the records. Other brokers have no such setting."""
 
     def tell_own(broker: Broker, size: Size) -> Mapping[str, float]:
         if broker.kind != "ottla":
             return tell(broker, size)
         with broker.fresh({"ottla.record.validation": "header"}) as own:
             own.start()
+            tell(own, Size("warm", size.scale / 10))
+            own.spent.clear()
             return tell(own, size)
 
     return tell_own

@@ -12,6 +12,7 @@ from ottla.wire.messages.init_producer_id import InitProducerIdResponse
 from ottla.wire.messages.produce import ProduceRequest, ProduceResponse
 from ottla.wire.records import RecordBatch
 
+LZ4 = 3
 TOPIC = "bench-000001"
 HEAD = 4 + 2 + 2 + 4 + 2 + len("bench") + 1  # of a request: size, key, version, correlation id, client id, no tags
 ANSWER_HEAD = bytes(4) + b"\0"  # correlation id, no tags
@@ -101,11 +102,12 @@ def test_decode_finds_the_response_behind_either_header() -> None:
 
 
 def test_text_compresses_as_messages_do_and_spread_sizes_differ() -> None:
-    packed, count = frames.batch_of_bytes(1 << 16, 1024, codec=3, text=True)
+    packed, count = frames.batch_of_bytes(1 << 16, 1024, codec=LZ4, text=True)
     assert 2 < count * 1024 / len(packed) < 5
     mixed, count = frames.batch_of_bytes(1 << 14, 100, spread=0.8)
     sizes = {len(record.value or b"") for record in RecordBatch(mixed).records(1 << 20)}
-    assert (min(sizes) >= 20, max(sizes) <= 180, len(sizes) > 20) == (True, True, True)
+    assert (min(sizes), max(sizes)) == (20, 180)
+    assert len(sizes) > 50
 
 
 def test_a_damaged_batch_is_not_whole() -> None:

@@ -27,11 +27,13 @@ def run(turns: Sequence[Mapping[str, Any]], kinds: Sequence[str] = ("ottla", "ka
 def rows(text: str) -> list[list[str]]:
     """The cells of a table, without its rule."""
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
-    return [line for line in lines if not set(line[0]) == {"-"}]
+    return [line for line in lines if set(line[0]) != {"-"}]
 
 
 def test_medians_spread_and_ratio_to_kafka() -> None:
-    turns = [turn("ottla", mb_s=value) for value in (300, 100, 250)] + [turn("kafka", mb_s=value) for value in (90, 100)]
+    turns = [turn("ottla", mb_s=value) for value in (300, 100, 250)] + [
+        turn("kafka", mb_s=value) for value in (90, 100)
+    ]
     head, first, second = rows(report.table(run(turns), [scenario()]))
     assert head == ["scenario", "figure", "ottla", "kafka", "ottla / kafka", "goal"]
     assert first == [

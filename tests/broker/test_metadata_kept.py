@@ -173,7 +173,7 @@ class Look:
 
 async def test_taps_see_objects(cluster: Running) -> None:
     look = Look()
-    cluster.broker.gate.taps.append(look)  # type: ignore[arg-type]
+    cluster.broker.gate.taps.append(look)
     async with await cluster.client() as client:
         for version in VERSIONS:
             answer = await client.ask(MetadataRequest(topics=[WantedTopic(name="t")]), version)

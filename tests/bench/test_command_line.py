@@ -1,0 +1,86 @@
+"""`python -m bench`: faults in one sentence, and one run of everything it consists of, as a process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from bench import profiling
+from bench.__main__ import main
+from bench.scenarios import SCENARIOS
+from compat_tests.harness import ROOT
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["requests-2"], "no scenario 'requests-2'; `python -m bench --list` names them all"),
+        (["--rounds", "0"], "--rounds 0: at least one is needed"),
+        (["--folder", "/no/such/folder"], "--folder /no/such/folder is no folder"),
+        (["--table", "/no/such/file"], "--table /no/such/file is no file of results"),
+        (["--brokers", "rabbit"], "no broker 'rabbit': ottla, ottla@REVISION, kafka, kfake or NAME=COMMAND"),
+        (["--brokers", "ottla@no-such"], "git knows no revision 'no-such'"),
+        (["--brokers", "ottla,ottla"], "--brokers ottla,ottla: each may be there once"),
+        (["--brokers", "mine=broker --data {dir}"], "the command of 'mine' has no {port}"),
+        (["--size", "huge"], "invalid choice: 'huge'"),
+    ],
+)
+def test_faults_are_told_in_a_sentence(
+    arguments: list[str], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--out", str(tmp_path / "out.json"), *arguments])
+    assert ended.value.code == 2
+    assert why in capsys.readouterr().err
+
+
+def test_a_profile_needs_py_spy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(profiling, "_program", lambda: None)
+    with pytest.raises(SystemExit):
+        main(["--profile"])
+    assert "--profile needs py-spy: pip install py-spy" in capsys.readouterr().err
+
+
+def test_every_scenario_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert listed == list(SCENARIOS)
+
+
+def test_goals_are_about_figures_that_their_scenario_gives() -> None:
+    for scenario in SCENARIOS.values():
+        assert {goal.key for goal in scenario.goals} <= {figure.key for figure in scenario.figures}, scenario.name
+        assert all((goal.at_least is None) != (goal.at_most is None) for goal in scenario.goals), scenario.name
+
+
+def test_a_profile_names_the_dearest_functions() -> None:
+    stacks = Counter({"main;serve;append": 60, "main;serve;append;crc": 30, "main;serve": 10})
+    own, whole = profiling.dearest(stacks).split("with what they call")
+    assert [line.split() for line in own.splitlines()[1:3]] == [["60.0%", "90.0%", "append"], ["30.0%", "30.0%", "crc"]]
+    assert [line.split()[-1] for line in whole.splitlines()[1:]] == ["serve", "append", "crc"]  # all is in main
+
+
+def test_a_tiny_run(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    names = ["requests-1", "produce-100-header", "consume-16k", "latency-1000", "wakeup-1000", "produce-16k-idempotent"]
+    command = [sys.executable, "-m", "bench", *names, "--brokers", "ottla", "--rounds", "1", "--size", "tiny"]
+    done = subprocess.run(
+        [*command, "--out", str(path), "--folder", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    turns = {turn["scenario"]: turn for turn in json.loads(path.read_text())["turns"]}
+    for name in names:
+        assert turns[name].get("error") is None, name
+        assert turns[name]["figures"].keys() == {figure.key for figure in SCENARIOS[name].figures}
+        assert turns[name]["broker_cpu_s"] > 0, name
+        assert all(value > 0 for value in turns[name]["figures"].values()), name
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.json"]  # nothing is left behind
+    again = subprocess.run(
+        [sys.executable, "-m", "bench", "--table", str(path)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert again.stdout == done.stdout
