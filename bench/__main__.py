@@ -21,7 +21,7 @@ from bench.scenarios import SCENARIOS
 RESULTS = Path(__file__).parent / "results"
 INTERRUPTED = 130  # the exit code of what Ctrl-C ended
 DESCRIPTORS = 8192
-ROUNDS, QUICK_ROUNDS = 5, 3
+ROUNDS = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(flags: argparse.Namespace, scenarios: list[Scenario]) -> int:
     size = SIZES[flags.size or ("quick" if flags.quick else "normal")]
-    rounds = flags.rounds or (QUICK_ROUNDS if flags.quick else ROUNDS)
+    rounds = flags.rounds or ROUNDS
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ottla-bench-", dir=flags.folder)))
         brokers = [make(spec, folder, stack) for spec in _wanted(flags)]
@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         "--brokers",
         help="who takes part, with commas: ottla, ottla@REVISION, kafka, kfake, 'NAME=COMMAND {port} {dir}'",
     )
-    parser.add_argument("--rounds", type=int, help=f"turns of each broker (default: {ROUNDS}, quick {QUICK_ROUNDS})")
+    parser.add_argument("--rounds", type=int, help=f"turns of each broker (default: {ROUNDS})")
     parser.add_argument("--quick", action="store_true", help="under two minutes: this tree beside the last commit")
     parser.add_argument("--base", default="HEAD", help="the revision that --quick compares with (default: HEAD)")
     parser.add_argument("--size", choices=SIZES, help="how much work a turn is")

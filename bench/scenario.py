@@ -27,7 +27,7 @@ class Size(NamedTuple):
         return max(least, int(normal * self.scale))
 
 
-SIZES = {size.name: size for size in (Size("normal", 1.0), Size("quick", 0.3), Size("tiny", 0.002))}
+SIZES = {size.name: size for size in (Size("normal", 1.0), Size("quick", 0.5), Size("tiny", 0.002))}
 
 
 class Figure(NamedTuple):

@@ -19,6 +19,7 @@ from ottla.wire.errors import ProtocolError
 if TYPE_CHECKING:
     from ottla.broker.nodes import Listener
     from ottla.broker.server import Server
+    from ottla.wire.repeats import RepeatedProduce
 
 FRAME_TIMEOUT_MS = 30_000  # for a frame to come in whole, and 1 ms more for each
 MIN_BYTES_PER_MS = 32  # bytes that came: 32 KB/s are enough
@@ -60,6 +61,7 @@ class Connection:
         "node",
         "parked",
         "port",
+        "repeated",
         "software",
     )
 
@@ -76,6 +78,7 @@ class Connection:
         self._out: Reply = []
         self._frames_since_wait = 0
         self.active_ms = active_ms
+        self.repeated: RepeatedProduce | None = None  # what the next request may be like; the gate's
         self.parked = False
         self.muted_until_ms = 0  # by a quota (KIP-219): monotonic; 0 is not at all
         self.close_on_idle = False

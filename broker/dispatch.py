@@ -15,6 +15,7 @@ from ottla.log.door import FileSlice, Pending
 from ottla.wire.apis import API, ApiKey
 from ottla.wire.errors import ErrorCode, KafkaError, ProtocolError
 from ottla.wire.frame import decode_request_header, encode_response
+from ottla.wire.repeats import RepeatedProduce
 from ottla.wire.schema import Message
 
 if TYPE_CHECKING:
@@ -92,6 +93,11 @@ class Gate:
 
     def handle(self, connection: Connection, view: memoryview, start: int, end: int) -> Reply | GateParked | None:
         """One request frame, `view[start:end]` without its size. Raises ProtocolError or CloseConnection: close."""
+        repeated = connection.repeated
+        if repeated is not None and not self.taps:  # they may keep what they see
+            frame = view[start:end]
+            if repeated.take(frame):
+                return self._handle_again(connection, repeated, frame)
         header = decode_request_header(view, start, end)
         api_key, version = header.api_key, header.api_version
         handler = self._handlers.get(api_key)
@@ -108,13 +114,35 @@ class Gate:
         counted = (api_key, version)
         self.counts[counted] = self.counts.get(counted, 0) + 1
         # No more than the frame: a decoder may copy what it is given.
-        context.request = handler.request.decode(view[start:end], version, header.body_offset - start)
+        frame = view[start:end]
+        context.request = handler.request.decode(frame, version, header.body_offset - start)
         if self.taps:
             for tap in self.taps:
                 instead = tap.on_request(context)
                 if instead is not None:
                     return self._answer(context, instead)
-        return self._run(context, handler, lambda: handler.handle(self._broker, context, context.request))
+        reply = self._run(context, handler, lambda: handler.handle(self._broker, context, context.request))
+        if api_key == ApiKey.PRODUCE and not isinstance(reply, GateParked):  # else the request is still in use
+            connection.repeated = RepeatedProduce.of(frame, header.body_offset - start, context)
+        return reply
+
+    def _handle_again(
+        self, connection: Connection, repeated: RepeatedProduce, frame: memoryview
+    ) -> Reply | GateParked | None:
+        """A Produce of which `take` has put what is new into the request that was decoded before."""
+        request = repeated.request
+        context = Context(
+            connection, ApiKey.PRODUCE, repeated.version, repeated.correlation_id, repeated.client_id, len(frame)
+        )
+        context.request = request
+        self.counts[repeated.counted] += 1
+        handler = self._handlers[ApiKey.PRODUCE]
+        reply = self._run(context, handler, lambda: handler.handle(self._broker, context, request))
+        if isinstance(reply, GateParked):
+            connection.repeated = None
+        else:
+            repeated.let_go()
+        return reply
 
     def finish(self, parked: GateParked) -> Reply | None:
         """The answer of a parked request whose wait is over."""

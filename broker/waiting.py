@@ -70,7 +70,8 @@ class ByteWaiter:
     def _available(self) -> int:
         total = 0
         for partition, offset, limit in self._watched:
-            total += min(partition.log.available_bytes(offset, committed_only=self._committed_only), limit)
+            available = partition.log.available_bytes(offset, committed_only=self._committed_only, enough=limit)
+            total += min(available, limit)
             if total >= self._min_bytes:
                 break
         return total

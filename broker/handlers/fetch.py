@@ -122,8 +122,9 @@ class _Fetch:
             if diverging is not None or (self._rack is not None and self._nearer_replica(partition, self._rack) >= 0):
                 return None
             log = partition.log
+            limit = target.max_bytes
             available += min(
-                log.available_bytes(target.fetch_offset, committed_only=self.committed_only), target.max_bytes
+                log.available_bytes(target.fetch_offset, committed_only=self.committed_only, enough=limit), limit
             )
             if available >= self.min_bytes:
                 return None
