@@ -17,7 +17,9 @@ from bench import profiling, report, runner
 from bench.brokers import BrokerError, make, why_not
 from bench.scenario import SIZES, Scenario
 from bench.scenarios import SCENARIOS
+from compat_tests.harness import ROOT
 
+PAGE = ROOT / "docs" / "performance.md"
 RESULTS = Path(__file__).parent / "results"
 INTERRUPTED = 130  # the exit code of what Ctrl-C ended
 DESCRIPTORS = 8192
@@ -42,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if flags.folder is not None and not flags.folder.is_dir():
         parser.error(f"--folder {flags.folder} is no folder: make it, or leave the flag away")
     if flags.table is not None:
-        return _print_table(parser, flags.table)
+        return _print_table(parser, flags.table, flags.write_docs)
+    if flags.write_docs:
+        parser.error("--write-docs needs --table FILE: results that were looked at first")
     missing = profiling.why_not() if flags.profile else None
     if missing is not None:
         parser.error(missing)
@@ -108,10 +112,13 @@ def _wanted(flags: argparse.Namespace) -> list[str]:
     return specs
 
 
-def _print_table(parser: argparse.ArgumentParser, path: Path) -> int:
+def _print_table(parser: argparse.ArgumentParser, path: Path, write_docs: bool) -> int:
+    scenarios = list(SCENARIOS.values())
     try:
         document = json.loads(path.read_text())
-        print(report.both(document, list(SCENARIOS.values())))
+        print(report.both(document, scenarios))
+        if write_docs:
+            PAGE.write_text(report.page(document, scenarios))
     except (OSError, ValueError, KeyError, TypeError) as error:
         parser.error(f"--table {path} is no file of results: {error!r}")
     return 0
@@ -135,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, help="the file of results (default: bench/results/)")
     parser.add_argument("--table", type=Path, metavar="FILE", help="print the table of such a file and end")
+    parser.add_argument("--write-docs", action="store_true", help="with --table: make docs/performance.md of it")
     return parser
 
 

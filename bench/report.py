@@ -104,6 +104,27 @@ def table(document: Mapping[str, Any], scenarios: Sequence[Scenario]) -> str:
     return "\n".join(lines)
 
 
+def page(document: Mapping[str, Any], scenarios: Sequence[Scenario]) -> str:
+    """docs/performance.md: what was measured, on what, and how to do it again."""
+    machine = document["machine"]
+    where = f"{machine['cpus']} cores ({machine.get('model', '?')}), {machine['system']} {machine['release']}"
+    brokers = ", ".join(f"{broker['name']} {broker.get('version', '')}".strip() for broker in document["brokers"])
+    rounds = 1 + max(turn["round"] for turn in document["turns"])
+    return f"""# Performance
+
+Made by `python -m bench --table FILE --write-docs`; to measure on your own machine: `make bench`
+([how to read it](../bench/README.md)). Only the ratios mean anything elsewhere.
+
+{document["when"][:10]}, {where}, Python {document["python"]}. {brokers}.
+Medians of {rounds} rounds (least-most), all brokers warm, the client on the same machine.
+Goals are the project's own, of the median's ratio to Kafka's; not all are met.
+
+{table(document, scenarios)}
+
+{summary(document, scenarios)}
+"""
+
+
 def both(document: Mapping[str, Any], scenarios: Sequence[Scenario]) -> str:
     """The table, and the summary if there is anything to judge."""
     return "\n\n".join(filter(None, (table(document, scenarios), summary(document, scenarios))))

@@ -25,6 +25,7 @@ from ottla.wire.state.cluster_metadata import (
 )
 
 if TYPE_CHECKING:
+    from ottla.broker.fetch_sessions import FetchTarget
     from ottla.broker.nodes import Node
     from ottla.broker.waiting import ByteWaiter
     from ottla.wire.schema import Message
@@ -42,7 +43,9 @@ INTERNAL_TOPICS = frozenset(("__consumer_offsets", "__transaction_state", "__sha
 
 
 class Partition:
-    """One partition: who leads it, its log, and the requests that wait for it to grow."""
+    """One partition: who leads it, its log, the requests that wait for it to grow, and those of fetch sessions that
+    let it rest.
+    """
 
     __slots__ = (
         "adding",
@@ -55,6 +58,7 @@ class Partition:
         "log",
         "removing",
         "replicas",
+        "resting",
         "topic",
         "waiters",
     )
@@ -75,6 +79,7 @@ class Partition:
         self.adding: list[int] = []  # replicas that come and go in the move under way (KIP-455)
         self.removing: list[int] = []
         self.waiters: set[ByteWaiter] = set()
+        self.resting: set[FetchTarget] = set()
 
     @property
     def is_moving(self) -> bool:
@@ -83,11 +88,19 @@ class Partition:
 
     def wake_waiting(self) -> None:
         """Whoever waits is answered with what there is."""
+        self.stir()
         for waiter in tuple(self.waiters):
             waiter.wake()
 
+    def stir(self) -> None:
+        """Something happened that a fetch session may have to tell."""
+        for target in tuple(self.resting):
+            target.stir()
+
     def grew(self) -> None:
         """To be called after each append."""
+        if self.resting:
+            self.stir()
         if self.waiters:
             for waiter in tuple(self.waiters):
                 waiter.partition_grew()
@@ -256,6 +269,7 @@ class Cluster:
         if partition.index == len(topic.partitions):
             topic.partitions.append(partition)
         else:
+            topic.partitions[partition.index].stir()
             topic.partitions[partition.index] = partition
         if self._attached:
             self._attach(partition)
@@ -285,6 +299,7 @@ class Cluster:
             partition.adding = record.adding_replicas
         if record.removing_replicas is not None:
             partition.removing = record.removing_replicas
+        partition.stir()
         if record.leader != NO_LEADER_CHANGE:
             partition.leader = record.leader
             partition.leader_epoch += 1

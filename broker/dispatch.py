@@ -122,23 +122,29 @@ class Gate:
                 if instead is not None:
                     return self._answer(context, instead)
         reply = self._run(context, handler, lambda: handler.handle(self._broker, context, context.request))
-        if api_key == ApiKey.PRODUCE and not isinstance(reply, GateParked):  # else the request is still in use
+        if handler.handle_again is not None and not isinstance(reply, GateParked):  # it would still be in use
             connection.repeated = RepeatedProduce.of(frame, header.body_offset - start, context)
         return reply
 
     def _handle_again(
         self, connection: Connection, repeated: RepeatedProduce, frame: memoryview
     ) -> Reply | GateParked | None:
-        """A Produce of which `take` has put what is new into the request that was decoded before."""
-        request = repeated.request
-        context = Context(
-            connection, ApiKey.PRODUCE, repeated.version, repeated.correlation_id, repeated.client_id, len(frame)
-        )
-        context.request = request
+        """A request of which `take` has put what is new into the one that was decoded before."""
+        api_key, version = repeated.counted
         self.counts[repeated.counted] += 1
-        handler = self._handlers[ApiKey.PRODUCE]
+        handler = self._handlers[api_key]
+        context = Context(connection, api_key, version, repeated.correlation_id, repeated.client_id, len(frame))
+        context.request = request = repeated.request
+        try:
+            answer: bytes | Message | None = handler.handle_again(self._broker, connection.node, repeated)
+        except Exception as error:
+            self._report(context, error)
+            return self._answer(context, handler.error(request, version, _UNKNOWN))
+        if answer is not None:
+            repeated.let_go()
+            return [answer] if isinstance(answer, bytes) else self._answer(context, answer)
         reply = self._run(context, handler, lambda: handler.handle(self._broker, context, request))
-        if isinstance(reply, GateParked):
+        if isinstance(reply, GateParked):  # the request is still in use
             connection.repeated = None
         else:
             repeated.let_go()

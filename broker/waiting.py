@@ -41,7 +41,7 @@ class ByteWaiter:
     is up. With `committed_only`, records of open transactions do not count.
     """
 
-    __slots__ = ("_committed_only", "_min_bytes", "_timer", "_watched", "pending")
+    __slots__ = ("_committed_only", "_min_bytes", "_peers", "_timer", "_watched", "pending")
 
     def __init__(
         self,
@@ -51,15 +51,26 @@ class ByteWaiter:
         timers: Timers,
         *,
         committed_only: bool = False,
+        peers: set[ByteWaiter] | None = None,
     ) -> None:
-        """`watched`: (partition, fetch offset, most bytes that count from it)."""
+        """`watched`: (partition, fetch offset, most bytes that count from it). `peers`: where it is found while it
+        waits, by whoever gives it more to watch.
+        """
         self.pending: Pending[None] = Pending()
         self._watched = watched
         self._committed_only = committed_only
         self._min_bytes = min_bytes
         for partition, _, _ in watched:
             partition.waiters.add(self)
+        self._peers = peers
+        if peers is not None:
+            peers.add(self)
         self._timer = timers.schedule(max_wait_ms, self.wake)
+
+    def watch(self, partition: Partition, offset: int, limit: int) -> None:
+        """Wait for one more, which had nothing beyond `offset` till now."""
+        self._watched.append((partition, offset, limit))
+        partition.waiters.add(self)
 
     def partition_grew(self) -> None:
         """A watched partition was appended to. Wakes only if the answer can be given now."""
@@ -85,6 +96,8 @@ class ByteWaiter:
         self._timer.cancel()
         for partition, _, _ in self._watched:
             partition.waiters.discard(self)
+        if self._peers is not None:
+            self._peers.discard(self)
         self._watched = []
 
 

@@ -248,6 +248,11 @@ class PartitionLog(Protocol):
         """
         ...
 
+    @property
+    def appends_at_once(self) -> bool:
+        """Whether `append` gives Done now, whatever the batch: nothing is flushed before it is acknowledged."""
+        ...
+
     def available_bytes(self, offset: int, *, committed_only: bool = False, enough: int = ...) -> int:
         """An upper estimate of the bytes a read at `offset` could return now (the min_bytes test of Fetch), or less if
         it is `enough` bytes already; costs no I/O, but for one small read of `committed_only` where a transaction is

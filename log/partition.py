@@ -381,6 +381,11 @@ class Partition:
             raise self.unreadable(error) from error
         return Done(ReadResult(records, high_watermark, stable, log_start))
 
+    @property
+    def appends_at_once(self) -> bool:
+        """See `door.PartitionLog.appends_at_once`."""
+        return self.config.flush_messages == MAX_LONG and self.high_watermark == self.log_end_offset
+
     def available_bytes(self, offset: int, *, committed_only: bool = False, enough: int = MAX_LONG) -> int:
         """See `door.PartitionLog.available_bytes`."""
         active = self.active

@@ -72,6 +72,7 @@ class Store:
         "_partitions",
         "_pool",
         "_saved",
+        "log_starts_moved",
         "path",
         "was_clean",
     )
@@ -104,6 +105,7 @@ class Store:
         self._deletions: list[tuple[int, list[str]]] = []  # (due mono ms, paths of files or folders)
         self._saved: dict[str, Set[tuple[str, int]]] = {}  # of whom each checkpoint on disk may speak
         self._env: Environment
+        self.log_starts_moved = 0  # how often, of any partition
 
     @classmethod
     def open(
@@ -503,6 +505,7 @@ class Store:
 
     def _note_log_start(self) -> None:
         """A log start moved: on disk at once, so that deleted records stay deleted after kill -9."""
+        self.log_starts_moved += 1
         try:
             self._save_log_starts(sync=False)
         except OSError as error:

@@ -34,6 +34,7 @@ class RepeatedProduce:
         "_data",
         "_length",
         "_start",
+        "answer",
         "client_id",
         "correlation_id",
         "counted",
@@ -52,6 +53,7 @@ class RepeatedProduce:
         self.client_id = asked.client_id
         self.correlation_id = asked.correlation_id
         self.counted = (asked.api_key, asked.api_version)
+        self.answer: Any = None  # what the handler makes its answers of
 
     @classmethod
     def of(cls, frame: memoryview, body_offset: int, asked: Asked) -> RepeatedProduce | None:

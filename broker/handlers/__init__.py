@@ -67,14 +67,15 @@ _MODULES = {
 
 
 class Handler:
-    """One API as served: its version range, its request class, and its two functions, loaded at the first use."""
+    """One API as served: its version range, its request class, and its functions, loaded at the first use."""
 
-    __slots__ = ("error", "handle", "key", "max_version", "min_version", "request")
+    __slots__ = ("error", "handle", "handle_again", "key", "max_version", "min_version", "request")
 
     # Set by __getattr__ at first use; typed Any since each module narrows the request to its own class.
     request: Any
     handle: Any
     error: Any
+    handle_again: Any  # None if the API has none
 
     def __init__(self, key: ApiKey) -> None:
         spec = API[key]
@@ -84,11 +85,12 @@ class Handler:
 
     def __getattr__(self, name: str) -> Any:
         # Only reached while the slots are empty, so a served request pays a plain attribute access.
-        if name not in ("request", "handle", "error"):
+        if name not in ("request", "handle", "handle_again", "error"):
             raise AttributeError(name)
         module = import_module(f"ottla.broker.handlers.{_MODULES[self.key]}")
         self.request = API[self.key].request
         self.handle = module.handle
+        self.handle_again = getattr(module, "handle_again", None)
         self.error = module.error
         return getattr(self, name)
 

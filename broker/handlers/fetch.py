@@ -6,6 +6,7 @@ The hot path out: plan by offsets alone, wait in purgatory, then slices of log f
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ottla.broker.fetch_sessions import FetchSession, FetchTarget, Key
@@ -42,7 +43,12 @@ def handle(broker: Broker, context: Context, request: FetchRequest) -> FetchResp
     if watched is None or broker.stopping:
         return fetch.answer()
     waiter = ByteWaiter(
-        watched, fetch.min_bytes, request.max_wait_ms, broker.timers, committed_only=fetch.committed_only
+        watched,
+        fetch.min_bytes,
+        request.max_wait_ms,
+        broker.timers,
+        committed_only=fetch.committed_only,
+        peers=None if session is None else session.waiters,
     )
     return Parked(waiter.pending, fetch.answer, waiter.forget)
 
@@ -112,9 +118,9 @@ class _Fetch:
             return None
         watched: list[tuple[Partition, int, int]] = []
         available = 0
-        for key, target in self._targets.items():
+        for target in self._to_look_at():
             try:
-                partition, diverging = self._readable(key, target)
+                partition, diverging = self._readable(target)
             except KafkaError as fault:
                 if fault.code in _KEEPS_WAITING:
                     continue
@@ -129,12 +135,23 @@ class _Fetch:
             if available >= self.min_bytes:
                 return None
             watched.append((partition, target.fetch_offset, target.max_bytes))
-        return watched or None
+        rests = self._session is not None and len(self._session.restless) < len(self._targets)
+        return watched if watched or rests else None
 
-    def _readable(self, key: Key, target: FetchTarget) -> tuple[Partition, EpochEndOffset | None]:
+    def _to_look_at(self) -> Iterable[FetchTarget]:
+        """Of a session those that may have something to tell, else all."""
+        session = self._session
+        if session is None:
+            return self._targets.values()
+        follows = self._context.api_version >= _FOLLOWERS_FROM
+        log_starts = self._broker.store.log_starts_moved
+        conditions = (self.committed_only, self._rack, self._replica_id, follows, log_starts)
+        return session.to_look_at(not self._incremental, conditions)
+
+    def _readable(self, target: FetchTarget) -> tuple[Partition, EpochEndOffset | None]:
         """The partition and, if the client's log has left ours, where. Raises KafkaError if it can't be read there."""
         broker = self._broker
-        name_or_id, index = key
+        name_or_id, index = target.key
         topic: Topic | None
         if isinstance(name_or_id, bytes):
             topic = broker.cluster.topics_by_id.get(name_or_id)
@@ -178,16 +195,16 @@ class _Fetch:
         first = True  # the first batch found goes out whole, whatever the limits
         session = self._session
         responses: list[TopicResponse] = []
-        served: list[Key] = []
+        served: list[FetchTarget] = []
         led_elsewhere = False
-        for key, target in self._targets.items():
-            data, result = self._read(key, target, left, first)
+        for target in self._to_look_at():
+            data, result, partition = self._read(target, left, first)
             if result is not None:
                 size = result.records.nbytes if not isinstance(result.records, bytes) else len(result.records)
                 if size:
                     first = False
                     left = max(0, left - size)
-                    served.append(key)
+                    served.append(target)
                     data.records = result.records
             diverging = data.diverging_epoch.epoch >= 0
             if session is not None or self._incremental:
@@ -195,8 +212,10 @@ class _Fetch:
                     bool(data.error_code)
                     or diverging
                     or data.preferred_read_replica >= 0
-                    or bool(served and served[-1] is key)
+                    or bool(served and served[-1] is target)
                 )
+                if session is not None and not has_more and partition is not None:
+                    self._let_rest(session, target, partition)
                 news = session is None or session.is_news(target, data.high_watermark, data.log_start_offset, has_more)
                 if self._incremental and not news:
                     continue
@@ -208,12 +227,19 @@ class _Fetch:
             if data.error_code in _LED_ELSEWHERE:
                 led_elsewhere = True
         if session is not None:
-            for key in served:
-                session.served(key)
+            for target in served:
+                session.served(target)
         response = FetchResponse(session_id=session.id if session is not None else 0, responses=responses)
         if led_elsewhere and self._context.api_version >= _TELLS_LEADER_FROM:
             response.node_endpoints = self._tell_leaders(response)
         return response
+
+    def _let_rest(self, session: FetchSession, target: FetchTarget, partition: Partition) -> None:
+        """Unless something is there to read, or may be without an append (records that a flush makes visible)."""
+        log = partition.log
+        visible = log.last_stable_offset if self.committed_only else log.high_watermark
+        if target.fetch_offset >= visible and log.high_watermark == log.log_end_offset:
+            session.rest(target, partition)
 
     def _tell_leaders(self, response: FetchResponse) -> list[FetchResponse.NodeEndpoint]:
         """KIP-951: who leads what was refused, so that nobody has to ask for metadata first; and where they are."""
@@ -235,8 +261,8 @@ class _Fetch:
         ]
 
     def _read(
-        self, key: Key, target: FetchTarget, left: int, first: bool
-    ) -> tuple[PartitionResponse, ReadResult | None]:
+        self, target: FetchTarget, left: int, first: bool
+    ) -> tuple[PartitionResponse, ReadResult | None, Partition | None]:
         data = PartitionResponse(
             partition_index=target.index,
             high_watermark=-1,
@@ -244,18 +270,18 @@ class _Fetch:
             aborted_transactions=[] if self.committed_only else None,
         )
         try:
-            partition, diverging = self._readable(key, target)
+            partition, diverging = self._readable(target)
             if diverging is not None:
                 data.diverging_epoch = diverging
                 data.aborted_transactions = None
                 _tell_offsets(data, partition)
-                return data, None
+                return data, None, partition
             log = partition.log
             nearer = -1 if self._rack is None else self._nearer_replica(partition, self._rack)
             if nearer >= 0 or target.fetch_offset >= log.high_watermark or (not left and not first):
                 data.preferred_read_replica = nearer
                 _tell_offsets(data, partition)
-                return data, None
+                return data, None, partition
             outcome = log.read(
                 target.fetch_offset,
                 min(target.max_bytes, left),
@@ -268,7 +294,7 @@ class _Fetch:
             data.error_code = fault.code
             # Kafka's two ways to fail, before a read and in it, differ in this field.
             data.aborted_transactions = [] if fault.code in _KEEPS_WAITING else None
-            return data, None
+            return data, None, None
         if result.aborted:
             data.aborted_transactions = [
                 AbortedTransaction(producer_id=aborted.producer_id, first_offset=aborted.first_offset)
@@ -277,7 +303,7 @@ class _Fetch:
         data.high_watermark = result.high_watermark
         data.last_stable_offset = result.last_stable_offset
         data.log_start_offset = result.log_start_offset
-        return data, result
+        return data, result, partition
 
 
 def _selects_by_rack(broker: Broker) -> bool:

@@ -116,3 +116,28 @@ def test_summary_counts_and_names_what_is_missed() -> None:
         "1 of 2 goals against kafka met; missed: produce cpu_us 0.9",
         "1 of 1 goals against kfake met",
     ]
+
+
+def test_the_page_says_what_was_measured_on_what() -> None:
+    scenario = Scenario("fast", "what", "", (Figure("requests_s", "/s", "requests", "high"),), (), lambda *_: {})
+    turns = [
+        {"scenario": "fast", "broker": name, "round": at, "figures": {"requests_s": value, "p50_us": 9.0}}
+        for at in (0, 1)
+        for name, value in (("ottla", 30.0), ("kafka", 20.0))
+    ]
+    document = {
+        "when": "2026-01-02T03:04:05Z",
+        "machine": {"cpus": 2, "model": "a CPU", "system": "Linux", "release": "6"},
+        "python": "3.13",
+        "brokers": [{"name": "ottla", "kind": "ottla", "version": "abc"}, {"name": "kafka", "kind": "kafka"}],
+        "turns": turns,
+    }
+    text = report.page(document, [scenario])
+    for part in (
+        "2026-01-02, 2 cores (a CPU), Linux 6",
+        "Python 3.13. ottla abc, kafka.",
+        "Medians of 2 rounds",
+        "1.50",
+    ):
+        assert part in text
+    assert report.table(document, [scenario]) in text

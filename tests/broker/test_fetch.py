@@ -9,6 +9,7 @@ import pytest
 from ottla.log.clock import ManualClock
 from ottla.wire.errors import ErrorCode
 from ottla.wire.messages.fetch import FetchRequest
+from ottla.wire.messages.produce import ProduceRequest
 from ottla.wire.records import Record, build_batch
 from tests.broker.conftest import Client, Launcher, Running
 
@@ -65,6 +66,7 @@ def put(running: Running, partition: int, *, topic: str = "t", count: int = 2) -
     batch = build_batch([Record(at, 0, b"k", bytes(100)) for at in range(count)])
     target = running.broker.cluster.topics[topic].partitions[partition]
     target.log.append(batch, leader_epoch=0)
+    target.grew()
 
 
 @pytest.fixture
@@ -212,6 +214,22 @@ async def test_a_session_tells_only_news(running: Running) -> None:
         assert (response.session_id, codes(response)) == (0, {}), "nothing is left to follow"
         gone = await client.ask(fetch(session=(closed, session.epoch)), 12)
         assert gone.error_code == ErrorCode.FETCH_SESSION_ID_NOT_FOUND
+
+
+async def test_what_is_produced_ends_the_rest_of_a_partition(running: Running) -> None:
+    """By a Produce of each kind: the first of a connection, and those like it."""
+    async with await running.client() as client, await running.client() as producer:
+        session = Session(client)
+        assert codes(await session.ask(wanted(0, 6), wanted(1, 0))) == {0: 0, 1: 0}
+        for count in range(1, 5):
+            assert codes(await session.ask()) == {}
+            records = build_batch([Record(0, 0, b"k", b"v")])
+            data = ProduceRequest.PartitionProduceData(index=1, records=records)
+            topics = [ProduceRequest.TopicProduceData(name="t", partition_data=[data])]
+            answer = await producer.ask(ProduceRequest(acks=-1, timeout_ms=1000, topic_data=topics), 9)
+            assert answer.responses[0].partition_responses[0].base_offset == count - 1
+            assert codes(await session.ask()) == {1: 0}
+            assert codes(await session.ask(wanted(1, count))) == {}
 
 
 async def test_no_partition_starves_in_a_session(running: Running) -> None:
