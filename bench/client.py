@@ -17,6 +17,8 @@ from typing import Any
 
 from bench import frames
 from ottla.wire.errors import ErrorCode
+from ottla.wire.messages.describe_groups import DescribeGroupsRequest
+from ottla.wire.messages.find_coordinator import FindCoordinatorRequest
 from ottla.wire.records import HEADER_SIZE
 from ottla.wire.schema import Message
 
@@ -125,6 +127,21 @@ def served(connection: Connection, topics: Mapping[str, int]) -> bool:
         return False
     answer = connection.ask(frames.list_offsets(topics), frames.LIST_OFFSETS)
     return not any(one.error_code for topic in answer.topics for one in topic.partitions)
+
+
+def await_coordinator(port: int, group: str) -> None:
+    """Until a coordinator serves the group: Kafka makes and loads its topic when it is first asked."""
+    deadline_s = time.monotonic() + CREATE_TIMEOUT_S
+    found = FindCoordinatorRequest(key=group, key_type=0)
+    described = DescribeGroupsRequest(groups=[group])
+    with Connection(port) as connection:
+        while time.monotonic() < deadline_s:
+            if not connection.ask(found, 3).error_code:
+                code = connection.ask(described, 5).groups[0].error_code
+                if code in (ErrorCode.NONE, ErrorCode.GROUP_ID_NOT_FOUND):
+                    return
+            time.sleep(0.02)
+    raise BadAnswerError(f"no coordinator serves group {group}")
 
 
 def drop(port: int, names: Sequence[str]) -> None:

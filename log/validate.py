@@ -8,6 +8,7 @@ deltas other than 0, 1, 2... are refused. Producer state (sequences, epochs) is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Final, NamedTuple, NoReturn
 
 from ottla.log.config import MAX_LONG, LogConfig
@@ -36,6 +37,7 @@ from ottla.wire.records import (
 )
 from ottla.wire.schema import Buffer
 
+_ROOM_BYTES: Final = 1 << 20
 _SHOWN_ERRORS: Final = 3
 _SMALLEST_BATCH: Final = 26  # a message of magic 0 without key and value
 _LISTED_ERRORS: Final = 1000
@@ -157,7 +159,7 @@ def _check_records(
         block = view[RECORDS:]
         codec = attributes & CODEC_MASK
         if codec:
-            block = decompress(codec, block, config.max_decompressed_message_bytes)
+            block = decompress(codec, block, config.max_decompressed_message_bytes, _room())
         walked = walk(block, count, keys_required=compacts)
         null_keys = walked.null_keys
         if not append_stamped:
@@ -173,6 +175,12 @@ def _check_records(
         by_time = text in faults.values()
         _refuse_records(ErrorCode.INVALID_TIMESTAMP if by_time else ErrorCode.INVALID_RECORD, sorted(faults.items()))
     return max_ms
+
+
+@cache
+def _room() -> memoryview:
+    """Where a compressed batch is unpacked to be looked at, made for the first one; the next one overwrites it."""
+    return memoryview(bytearray(_ROOM_BYTES))
 
 
 def _outside(

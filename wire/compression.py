@@ -44,8 +44,11 @@ _UINT32 = struct.Struct("<I")
 _SKIPPABLE_MAGIC = b"\x2a\x4d\x18"  # after a byte 0x50-0x5f, in lz4 and zstd alike
 
 
-def decompress(codec: int, data: Buffer, budget_bytes: int) -> Buffer:
+def decompress(codec: int, data: Buffer, budget_bytes: int, room: memoryview | None = None) -> Buffer:
     """The uncompressed block, of at most `budget_bytes`; `data` itself if `codec` is 0.
+
+    It may be a part of `room`, which the caller uses again once it is done with the block: fresh memory for each batch
+    costs more, in page faults, than unpacking lz4 into it (340 us for 256 KiB, 46 without).
 
     A bomb is refused before more than the budget is unpacked. Raises KafkaError MESSAGE_TOO_LARGE over budget,
     INVALID_RECORD if the codec is unknown or the data unreadable: under a right CRC the producer made them so, and the
@@ -59,7 +62,7 @@ def decompress(codec: int, data: Buffer, budget_bytes: int) -> Buffer:
         unpack = _DECOMPRESS[codec]
     except KeyError:
         raise KafkaError(ErrorCode.INVALID_RECORD, f"unknown compression codec {codec}") from None
-    return unpack(memoryview(data), budget_bytes)
+    return unpack(memoryview(data), budget_bytes, room)
 
 
 def compress(codec: int, data: Buffer, level: int | None = None) -> Buffer:
@@ -95,7 +98,7 @@ def _unreadable(codec: str, why: object) -> NoReturn:
     raise KafkaError(ErrorCode.INVALID_RECORD, f"unreadable {codec} data: {why}")
 
 
-def _decompress_gzip(data: memoryview, budget_bytes: int) -> bytes:
+def _decompress_gzip(data: memoryview, budget_bytes: int, _: memoryview | None) -> bytes:
     """One or more members; as in Java, bytes after them that start no member are ignored."""
     parts: list[bytes] = []
     left = budget_bytes
@@ -120,7 +123,7 @@ def _decompress_gzip(data: memoryview, budget_bytes: int) -> bytes:
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _decompress_snappy(data: memoryview, budget_bytes: int) -> bytes | bytearray:
+def _decompress_snappy(data: memoryview, budget_bytes: int, room: memoryview | None) -> Buffer:
     """Xerial framing (Java) or one raw block (librdkafka). Both state their sizes, added up before unpacking."""
     blocks = _xerial_blocks(data) if data[:8] == _XERIAL_MAGIC else [data]
     sizes = [_snappy_size(block) for block in blocks]
@@ -128,8 +131,7 @@ def _decompress_snappy(data: memoryview, budget_bytes: int) -> bytes | bytearray
     if total > budget_bytes:
         _too_large("snappy records", budget_bytes)
     snappy = _cramjam().snappy
-    out = bytearray(total)
-    view = memoryview(out)
+    view = room[:total] if room is not None and total <= len(room) else memoryview(bytearray(total))
     position = 0
     try:
         for block, size in zip(blocks, sizes, strict=True):
@@ -138,7 +140,7 @@ def _decompress_snappy(data: memoryview, budget_bytes: int) -> bytes | bytearray
             position += size
     except _cramjam().DecompressionError as error:
         _unreadable("snappy", error)
-    return out
+    return view
 
 
 def _xerial_blocks(data: memoryview) -> list[memoryview]:
@@ -183,33 +185,33 @@ def _compress_snappy(data: memoryview) -> bytes:
     return b"".join(parts)
 
 
-def _decompress_lz4(data: memoryview, budget_bytes: int) -> bytearray:
+def _decompress_lz4(data: memoryview, budget_bytes: int, room: memoryview | None) -> Buffer:
     try:
         bound = _lz4_bound(data)
     except (IndexError, struct.error):
         _unreadable("lz4", "it is cut")
-    return _unpack_frames("lz4", data, bound, budget_bytes)
+    return _unpack_frames("lz4", data, bound, budget_bytes, room)
 
 
-def _decompress_zstd(data: memoryview, budget_bytes: int) -> bytearray:
+def _decompress_zstd(data: memoryview, budget_bytes: int, room: memoryview | None) -> Buffer:
     try:
         bound = _zstd_bound(data)
     except IndexError:
         _unreadable("zstd", "it is cut")
-    return _unpack_frames("zstd", data, bound, budget_bytes)
+    return _unpack_frames("zstd", data, bound, budget_bytes, room)
 
 
-def _unpack_frames(codec: str, data: memoryview, bound: int, budget_bytes: int) -> bytearray:
+def _unpack_frames(codec: str, data: memoryview, bound: int, budget_bytes: int, room: memoryview | None) -> Buffer:
     """Unpack into a buffer of `bound` bytes, or of the budget if that is less; the library stops at its end."""
-    out = bytearray(min(bound, budget_bytes))
+    most = min(bound, budget_bytes)
+    out = room[:most] if room is not None and most <= len(room) else memoryview(bytearray(most))
     try:
         size = getattr(_cramjam(), codec).decompress_into(data, out)
     except _cramjam().DecompressionError as error:
         if bound > budget_bytes and "write whole buffer" in str(error):
             _too_large(f"{codec} records", budget_bytes)
         _unreadable(codec, error)
-    del out[size:]
-    return out
+    return out[:size]
 
 
 def _lz4_bound(data: memoryview) -> int:

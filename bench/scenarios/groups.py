@@ -83,7 +83,7 @@ class Group:
 
     def gone(self, member: int) -> None:
         """The member has left."""
-        del self._held[member]
+        self._held.pop(member, None)  # it may have left before it owned anything
         self._wake()
 
     async def settled(self, members: int) -> None:
@@ -242,6 +242,7 @@ def _story(protocol: str) -> Callable[[Broker, Size], Mapping[str, float]]:
         members = size.of(MEMBERS, 4)
         topic = client.new_topic(broker.port, members * 2)
         group = Group(f"{topic}-group", topic, members * 2)
+        client.await_coordinator(broker.port, group.name)
         with broker.meter() as spent:
             try:
                 join_s, leave_s = trio.run(settle, broker.port, protocol, group, members, members * 2)
