@@ -93,7 +93,18 @@ class Driver(Protocol):
 class Reactor:
     """The driver of all connections in the one task that awaits `run`. Needs epoll."""
 
-    __slots__ = ("_alarm", "_asleep", "_ending", "_epoll", "_members", "_ready", "_soon", "crowded", "meter")
+    __slots__ = (
+        "_alarm",
+        "_alarmed",
+        "_asleep",
+        "_ending",
+        "_epoll",
+        "_members",
+        "_ready",
+        "_soon",
+        "crowded",
+        "meter",
+    )
 
     _epoll: select.epoll
     _alarm: int  # an eventfd that wakes the task from outside
@@ -102,6 +113,7 @@ class Reactor:
         self._members: dict[int, _Member] = {}  # by descriptor
         self._ready: deque[_Member] = deque()
         self._asleep = False
+        self._alarmed = False
         self.crowded = False
         self._soon = False  # the last wait was short
         self._ending = False
@@ -115,18 +127,22 @@ class Reactor:
         """The member's next step is due."""
         member.waits_for = _QUEUED
         self._ready.append(member)
-        if self._asleep:
-            self._asleep = False
-            os.eventfd_write(self._alarm, 1)
+        self._rouse()
 
     async def catch_up(self) -> None:
         while self._round() >= MOST_EVENTS:
             pass
+        if self._ready:  # they took their turn here, and have more to do
+            self._rouse()
 
     def end(self) -> None:
         self._ending = True
-        if self._asleep:
-            self._asleep = False
+        self._rouse()
+
+    def _rouse(self) -> None:
+        """See to it that `run` goes on. The alarm rings until `run` itself hears it: `catch_up` may come in between."""
+        if self._asleep and not self._alarmed:
+            self._alarmed = True
             os.eventfd_write(self._alarm, 1)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -148,9 +164,13 @@ class Reactor:
                     self._asleep = True
                     await trio.lowlevel.wait_readable(self._epoll.fileno())
                     self._asleep = False
+                    if self._alarmed:
+                        self._alarmed = False
+                        os.eventfd_read(self._alarm)
                     self._soon = now_s() - slept_s < SOON_S
                 turn_s = now_s()
         finally:
+            self._asleep = False  # nobody is to be roused any more
             for member in list(members.values()):
                 member.work.close()
                 self._forget(member)
@@ -174,9 +194,9 @@ class Reactor:
         self.crowded = len(events) > 1
         for descriptor, _ in events:
             member = members.get(descriptor)
-            if member is None:
-                os.eventfd_read(self._alarm)
-            elif member.waits_for > 0:
+            if member is None:  # the alarm, which is for `run`
+                continue
+            if member.waits_for > 0:
                 self._step(member)
             elif member.waits_for == _PARKED:  # it talks on, or has gone: heard when it is listened to again
                 self._epoll.unregister(descriptor)

@@ -227,6 +227,52 @@ async def test_catching_up_serves_whoever_can_be_served(peers: Peers) -> None:
         far.close()
 
 
+async def test_whoever_has_more_to_do_after_catching_up_goes_on(peers: Peers) -> None:
+    near, far = peers.pair()
+    steps: list[int] = []
+
+    async def busy(sock: socket.socket) -> None:
+        with sock:
+            await readable()
+            sock.recv(100)
+            for at in range(20):
+                steps.append(at)
+                await turn()
+
+    with far:
+        peers.start("busy", busy(near), near)
+        await wait_all_tasks_blocked()
+        far.send(b"go")
+        await peers.driver.catch_up()
+        await wait_all_tasks_blocked()
+        assert steps == list(range(20))
+        assert peers.ended == ["busy"]
+
+
+async def test_settled_before_catching_up_and_after_it_both_are_heard(peers: Peers) -> None:
+    events: list[Pending[None]] = [Pending() for _ in range(5)]
+
+    async def park(sock: socket.socket, event: Pending[None]) -> None:
+        with sock:
+            await settled(event)
+
+    ends = []
+    for at, event in enumerate(events):
+        near, far = peers.pair()
+        ends.append(far)
+        peers.start(str(at), park(near, event), near)
+    await wait_all_tasks_blocked()
+    *others, last = events
+    for event in others:
+        event.resolve(None)
+        await peers.driver.catch_up()  # before the driver itself has run again
+    last.resolve(None)
+    await wait_all_tasks_blocked()
+    assert sorted(peers.ended) == ["0", "1", "2", "3", "4"]
+    for far in ends:
+        far.close()
+
+
 @pytest.mark.parametrize("kind", DRIVERS)
 async def test_the_driver_ends_with_the_last_connection(kind: type[Driver]) -> None:
     driver = kind()
