@@ -12,7 +12,7 @@ PIP := -m pip --disable-pip-version-check --quiet
 
 help: ## what can be made
 	@echo 'make serve      a broker on localhost:9092; more flags: make serve ARGS="--topic orders:6 --ephemeral"'
-	@echo 'make test       all tests with the Python clients, about 4 minutes'
+	@echo 'make test       all tests with the Python clients, about 8 minutes on two cores'
 	@echo 'make test-long  the tests that take longer, with clients in Java and Go'
 	@echo 'make test-soak  the same at length: storms with every client, twenty crashes of client or broker each'
 	@echo 'make lint       style and types'
