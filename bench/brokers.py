@@ -6,7 +6,6 @@ Here: how each is started and stopped. Not here: what is asked of them.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import shlex
 import shutil
@@ -22,7 +21,7 @@ from pathlib import Path
 
 from bench import processes
 from compat_tests import apache_kafka
-from compat_tests.harness import ROOT
+from compat_tests.harness import ROOT, end_process, free_port
 
 START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 60
@@ -125,12 +124,12 @@ class Command(Broker):
         return self._process.pid
 
     def prepare(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        pass
 
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.port:
-            self.port = unused_port()
+            self.port = free_port()
         log = self.folder / "broker.log"
         with log.open("ab") as output:
             self.exec_s = time.perf_counter()
@@ -146,14 +145,8 @@ class Command(Broker):
 
     def end(self, number: signal.Signals) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(number)
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            end_process(process, number, STOP_TIMEOUT_S)
 
     def another(self, folder: Path) -> Broker:
         return Command(self.name, folder, self._command)
@@ -183,8 +176,7 @@ class Ottla(Command):
 
     def version(self) -> str:
         revision = self.name.partition("@")[2]
-        asked = ["git", "rev-parse", "--short", revision] if revision else ["git", "describe", "--always", "--dirty"]
-        return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+        return _asked_git("rev-parse", "--short", revision) if revision else tree_revision()
 
     def another(self, folder: Path) -> Broker:
         return Ottla(self.name, folder, self.tree)
@@ -274,7 +266,7 @@ class Kafka(Broker):
 
     def _made(self) -> apache_kafka.ApacheKafka:
         if self._kafka is None:
-            self._kafka = apache_kafka.ApacheKafka(self.folder, port=unused_port(also=1000), settings=self.settings)
+            self._kafka = apache_kafka.ApacheKafka(self.folder, port=free_port(also=1000), settings=self.settings)
         return self._kafka
 
 
@@ -309,6 +301,15 @@ def make(spec: str, folder: Path, trees: contextlib.ExitStack) -> Broker:
     )
 
 
+def tree_revision() -> str:
+    """Which commit this tree is, and whether it was changed since."""
+    return _asked_git("describe", "--always", "--dirty") or "unknown"
+
+
+def _asked_git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
 @contextlib.contextmanager
 def _tree_of(revision: str, folder: Path) -> Iterator[Path]:
     tree = Path(tempfile.mkdtemp(prefix="tree-", dir=folder))
@@ -322,26 +323,8 @@ def _tree_of(revision: str, folder: Path) -> Iterator[Path]:
         shutil.rmtree(tree, ignore_errors=True)
 
 
-_ports = itertools.count(17_000 + os.getpid() % 5_000)
-
-
-def unused_port(*, also: int = 0) -> int:
-    """A port below the ephemeral range that is free and was not given before, since many are taken before the first one
-    listens; `also`: so is the one that much higher.
-    """
-    for port in _ports:
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            for wanted in {port, port + also}:
-                probe = stack.enter_context(socket.socket())
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(("127.0.0.1", wanted))
-            return port
-    raise AssertionError("endless")
-
-
 def _kfake_program() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "ottla" / "kfake"
+    return apache_kafka.cache_folder() / "kfake"
 
 
 def _accepts(port: int) -> bool:

@@ -10,7 +10,6 @@ import gc
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import client, frames
-from bench.brokers import Broker, BrokerError
+from bench.brokers import Broker, BrokerError, tree_revision
 from bench.processes import Spent
 from bench.scenario import Scenario, Size
-from compat_tests.harness import ROOT
 
 WARM_BYTES = 1_000_000_000  # a JVM compiles what has run often enough: a cold one would flatter us
 WARM_REQUESTS = 50_000
@@ -54,7 +52,7 @@ class Results:
                 "release": platform.release(),
             },
             "python": platform.python_version(),
-            "revision": _revision(),
+            "revision": tree_revision(),
             "size": size.name,
             "brokers": [{"name": broker.name, "kind": broker.kind, "version": broker.version()} for broker in brokers],
             "turns": [],
@@ -196,11 +194,6 @@ def _cpu_model() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _revision() -> str:
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
 
 
 def to_stderr(text: str) -> None:

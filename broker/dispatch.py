@@ -138,6 +138,7 @@ class Gate:
         try:
             answer: bytes | Message | None = handler.handle_again(self._broker, connection.node, repeated)
         except Exception as error:
+            connection.repeated = None
             self._report(context, error)
             return self._answer(context, handler.error(request, version, _UNKNOWN))
         if answer is not None:

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from compat_tests.harness import free_port
+from compat_tests.harness import end_process, free_port
 
 VERSION = "4.4.0"
 FETCH_TIMEOUT_S = 600
@@ -88,9 +88,14 @@ def jars(version: str = VERSION) -> Path:
     return folder
 
 
-def _cache(version: str) -> Path:
+def cache_folder() -> Path:
+    """Where other brokers are kept once they were fetched or built; it may not be there yet."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "ottla" / f"kafka-{version}"
+    return Path(base) / "ottla"
+
+
+def _cache(version: str) -> Path:
+    return cache_folder() / f"kafka-{version}"
 
 
 class ApacheKafka:
@@ -228,11 +233,5 @@ class ApacheKafka:
 
     def _end(self, number: signal.Signals) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(number)
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            end_process(process, number, STOP_TIMEOUT_S)

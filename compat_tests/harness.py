@@ -5,6 +5,7 @@ holds `start.sh PORT DATADIR`, every broker is an Apache Kafka instead: the real
 """
 
 import contextlib
+import itertools
 import os
 import selectors
 import signal
@@ -233,9 +234,15 @@ def make_broker(folder: Path, **options: object) -> Broker:
     return kind(folder, **options)  # type: ignore[arg-type]
 
 
+_FIRST_PORT, _PORTS_END = 17_000 + os.getpid() % 5_000, 31_000
+_ports = itertools.cycle(range(_FIRST_PORT, _PORTS_END))
+
+
 def free_port(*, also: int = 0) -> int:
-    """A TCP port of 127.0.0.1 that is free now, below the ephemeral range; `also`: so is the one that much higher."""
-    for port in range(17000 + os.getpid() % 5000, 31000):
+    """A TCP port of 127.0.0.1 that is free now, below the ephemeral range, and was not given before: several may be
+    asked for before the first one listens. `also`: so is the one that much higher.
+    """
+    for port in itertools.islice(_ports, _PORTS_END - _FIRST_PORT):
         with contextlib.ExitStack() as stack:
             try:
                 for candidate in (port, port + also) if also else (port,):
@@ -246,6 +253,16 @@ def free_port(*, also: int = 0) -> int:
                 continue
             return port
     raise OSError("no free port")
+
+
+def end_process(process: subprocess.Popen[bytes], number: signal.Signals, timeout_s: float) -> None:
+    """Send a signal and wait for the end; SIGKILL if it takes too long."""
+    process.send_signal(number)
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def cpu_seconds(pid: int) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import Final
@@ -59,12 +59,12 @@ examples:
 """
 
 
-def root_parser(*wanted: str, listed: Iterable[str] = COMMANDS) -> Parser:
-    """The command line of `ottla`: the `listed` commands by name and help, those in `wanted` with their flags."""
+def root_parser(*wanted: str) -> Parser:
+    """The command line of `ottla`: all commands by name and help, those in `wanted` with their flags."""
     root = Parser(prog="ottla", description=_DESCRIPTION, epilog=_EPILOG)
     root.add_argument("--version", action="version", version=f"ottla {__version__}", help="show the version and exit")
-    for name in listed:
-        command = root.add_command(name, help=COMMANDS[name])
+    for name, line in COMMANDS.items():
+        command = root.add_command(name, help=line)
         if name in wanted:
             import_module(f"ottla.commands.{name}").define(command)
     return root
@@ -94,9 +94,7 @@ def run(argv: Sequence[str], *, started_ms: int) -> int:
 
 
 def _run(argv: Sequence[str], started_ms: int) -> int:
-    named = argv[:1]
-    # A parser of each other command would be 5 ms of the start of a broker.
-    root = root_parser(*named, listed=named if named and named[0] in COMMANDS else COMMANDS)
+    root = root_parser(*argv[:1])
     command = root.commands.get(argv[0]) if argv else None
     argv = list(argv)
     if command is not None and command.default_verb is not None:

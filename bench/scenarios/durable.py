@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bench import client, frames
+from bench import client
 from bench.brokers import Broker
 from bench.scenario import CPU_PER_UNIT, Figure, Goal, Scenario, Size
+from bench.scenarios import requests
 
 CONNECTIONS = 64
 FIGURES = (
@@ -19,16 +20,7 @@ FIGURES = (
 
 def _flushed(broker: Broker, size: Size) -> Mapping[str, float]:
     """One record a request, one request under way on each connection, one partition."""
-    topic = client.new_topic(broker.port, 1, {"flush.messages": "1"})
-    request = frames.produce(topic, 0, frames.batch(1, 100))
-    each = size.of(80, 2)
-    lanes = [
-        client.Lane(broker.port, client.repeated([request], each), 1, frames.produce_error_at(topic))
-        for _ in range(CONNECTIONS)
-    ]
-    with broker.meter() as spent:
-        latencies_s = client.pump(lanes)
-    client.drop(broker.port, [topic])
+    spent, latencies_s = requests.one_each(broker, CONNECTIONS, size.of(80, 2), {"flush.messages": "1"})
     return {
         "acks_s": len(latencies_s) / spent.wall_s,
         "p50_ms": client.percentile(latencies_s, 0.5) * 1e3,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from bench import client, frames
 from bench.brokers import Broker
+from bench.processes import Spent
 from bench.scenario import CPU_PER_UNIT, Figure, Goal, Scenario, Size
 
 FIGURES = (
@@ -40,19 +41,26 @@ def _many(connections: int) -> Callable[[Broker, Size], Mapping[str, float]]:
     """One request under way on each connection."""
 
     def tell(broker: Broker, size: Size) -> Mapping[str, float]:
-        topic = client.new_topic(broker.port, 1)
-        request = frames.produce(topic, 0, frames.batch(1, 100))
-        each = size.of(30_000 // connections, 2)
-        lanes = [
-            client.Lane(broker.port, client.repeated([request], each), 1, frames.produce_error_at(topic))
-            for _ in range(connections)
-        ]
-        with broker.meter() as spent:
-            latencies_s = client.pump(lanes)
-        client.drop(broker.port, [topic])
+        spent, latencies_s = one_each(broker, connections, size.of(30_000 // connections, 2), {})
         return _figures(spent.wall_s, spent.broker_cpu_s, latencies_s)
 
     return tell
+
+
+def one_each(broker: Broker, connections: int, each: int, configs: Mapping[str, str]) -> tuple[Spent, list[float]]:
+    """`each` one-record requests on every connection, one under way at a time, into one partition of a topic with
+    `configs`; what was spent, and the latencies in seconds.
+    """
+    topic = client.new_topic(broker.port, 1, configs)
+    request = frames.produce(topic, 0, frames.batch(1, 100))
+    lanes = [
+        client.Lane(broker.port, client.repeated([request], each), 1, frames.produce_error_at(topic))
+        for _ in range(connections)
+    ]
+    with broker.meter() as spent:
+        latencies_s = client.pump(lanes)
+    client.drop(broker.port, [topic])
+    return spent, latencies_s
 
 
 def _figures(wall_s: float, cpu_s: float, latencies_s: list[float]) -> Mapping[str, float]:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from bench import client, runner
-from bench.brokers import Broker, BrokerError, make, unused_port
+from bench.brokers import Broker, BrokerError, make
 from bench.processes import Spent
 from bench.scenario import Figure, Scenario, Size
+from compat_tests.harness import free_port
 
 SIZE = Size("tiny", 0.001)
 FIGURES = (Figure("mb_s", "MB/s", "throughput", "high"),)
@@ -141,7 +142,7 @@ def test_all_are_ended_when_a_run_is_interrupted(pair: list[Named]) -> None:
 
 
 def test_no_port_is_given_twice() -> None:
-    ports = [unused_port(also=1000 * (at % 2)) for at in range(20)]
+    ports = [free_port(also=1000 * (at % 2)) for at in range(20)]
     assert len(set(ports)) == 20
 
 
