@@ -135,6 +135,8 @@ class Connection:
     async def _serve(self) -> None:
         sock = self._sock
         shared = self._server.receive_view
+        handle = self._gate.handle
+        driver = self._server.driver
         while True:
             if self._partial is None:
                 target = shared
@@ -153,16 +155,23 @@ class Connection:
                 return
             if received > 0:
                 self.active_ms = self._server.clock.mono_ms()
-                if self._partial is None:
-                    await self._consume(shared, received)
+                if self._partial is not None:
+                    await self._received_more(received)
+                elif received > 4 and self._frame_size(shared, 0) == received - 4:
+                    # One whole frame, as nearly all are: without the loop for several, 3 us less.
+                    self._frames_since_wait += 1
+                    reply = handle(self, shared, 4, received)
+                    if isinstance(reply, GateParked) or self.muted_until_ms:
+                        await self._unhurried(reply)
+                    elif reply is not None:
+                        self._out = reply
                 else:
-                    self._filled += received
-                    if self._filled == self._total:
-                        frame, self._partial = self._partial, None
-                        self._server.budget.give_back(self)
-                        await self._consume(memoryview(frame), self._total)
-                    elif self._total == 0 and self._filled == 4:
-                        self._total = 4 + self._frame_size(self._partial, 0)
+                    await self._consume(shared, received)
+                if self._out:
+                    if driver.crowded:
+                        await turn()
+                    if not self._leaves_at_once():
+                        await self._flush()
             if received < room:  # there is no more: asking again would cost a system call to hear it
                 if self.close_on_idle:
                     return
@@ -171,6 +180,18 @@ class Connection:
             elif self._frames_since_wait >= BURST_FRAMES:
                 self._frames_since_wait = 0
                 await turn()
+
+    async def _received_more(self, received: int) -> None:
+        """`received` bytes more of the frame under way are there."""
+        partial = self._partial
+        assert partial is not None
+        self._filled += received
+        if self._filled == self._total:
+            self._partial = None
+            self._server.budget.give_back(self)
+            await self._consume(memoryview(partial), self._total)
+        elif self._total == 0 and self._filled == 4:
+            self._total = 4 + self._frame_size(partial, 0)
 
     async def _grow(self) -> None:
         """More room for the frame under way: as its bytes arrive, never past its end, within the server's budget."""
@@ -202,12 +223,12 @@ class Connection:
         return size
 
     async def _consume(self, view: memoryview, end: int) -> None:
-        """Handle each whole frame of `view[:end]` in order, keep what is left of the last one, send the answers."""
+        """Handle each whole frame of `view[:end]` in order, keep what is left of the last one. The answers are left to
+        be sent, but those that others would wait behind."""
         position = 0
         frames = 0
         handled_bytes = 0
         handle = self._gate.handle
-        out = self._out
         while end - position >= 4:
             start = position + 4
             stop = start + self._frame_size(view, position)
@@ -217,19 +238,11 @@ class Connection:
             handled_bytes += stop - position
             position = stop
             frames += 1
-            if isinstance(reply, GateParked):
+            if isinstance(reply, GateParked) or self.muted_until_ms:
                 view, position, end = self._own(view, position, end)
-                reply = await self._wait(reply)
-                if reply is not None:
-                    out.extend(reply)
-                if self.muted_until_ms:
-                    await self._be_mute()
-                continue
-            if reply is not None:
-                out.extend(reply)
-            if self.muted_until_ms:
-                view, position, end = self._own(view, position, end)
-                await self._be_mute()
+                await self._unhurried(reply)
+            elif reply is not None:
+                self._out.extend(reply)
             if (frames >= BURST_FRAMES or handled_bytes >= BURST_BYTES) and position < end:
                 view, position, end = self._own(view, position, end)
                 await self._flush()
@@ -238,10 +251,15 @@ class Connection:
         if position < end:
             self._keep(view, position, end)
         self._frames_since_wait += BURST_FRAMES if handled_bytes >= BURST_BYTES else frames
-        if out:
-            if self._server.driver.crowded:
-                await turn()
-            await self._flush()
+
+    async def _unhurried(self, reply: Reply | GateParked | None) -> None:
+        """An answer that has to be waited for, or after which nothing is to be read for a while."""
+        if isinstance(reply, GateParked):
+            reply = await self._wait(reply)
+        if reply is not None:
+            self._out.extend(reply)
+        if self.muted_until_ms:
+            await self._be_mute()
 
     def _own(self, view: memoryview, position: int, end: int) -> tuple[memoryview, int, int]:
         """What is left to handle, out of the shared buffer if it is there: others receive into that while we wait."""
@@ -277,16 +295,27 @@ class Connection:
                 self.parked = False
             self._frames_since_wait = 0
 
-    async def _flush(self) -> None:
-        """Send the answers so far. Stored records are read into the server's buffer piece by piece as they leave."""
+    def _leaves_at_once(self) -> bool:
+        """Send a lone answer, as most are, without more ado; whether all of it has left."""
         out = self._out
-        if not out:
-            return
+        data = out[0]
+        if len(out) > 1 or not isinstance(data, bytes):
+            return False
         try:
-            if len(out) == 1 and isinstance(out[0], bytes):
-                await self._send(out[0])
-                return
-            await self._send_parts(out)
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            return False
+        if sent < len(data):
+            out[0] = data[sent:]
+            return False
+        out.clear()
+        return True
+
+    async def _flush(self) -> None:
+        """Send the answers so far."""
+        try:
+            if self._out and not self._leaves_at_once():
+                await self._send_parts(self._out)
         finally:
             self._drop_output()
 
@@ -302,23 +331,6 @@ class Connection:
         with suppress(Exception):  # it is being closed for a reason that has been told; StopIteration: all has left
             flushing.send(None)
         flushing.close()
-
-    async def _send(self, data: bytes) -> None:
-        sock = self._sock
-        try:
-            sent = sock.send(data)
-        except BlockingIOError:
-            sent = 0
-        if sent == len(data):
-            return
-        rest = memoryview(data)[sent:]
-        while rest:
-            await writable()
-            try:
-                rest = rest[sock.send(rest) :]
-            except BlockingIOError:
-                continue
-            self.active_ms = self._server.clock.mono_ms()  # the peer reads: it lives
 
     async def _send_parts(self, out: Reply) -> None:
         """Gather parts in the server's buffer, send it at once, go on behind what the socket took.

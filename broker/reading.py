@@ -16,14 +16,8 @@ def read_batches(log: PartitionLog) -> Iterator[RecordBatch]:
     while offset < log.high_watermark:
         outcome = log.read(offset, _READ_BYTES, min_one_batch=True)
         assert isinstance(outcome, Done), "nothing serves yet that a read could wait for"
-        records = outcome.value.records
-        if isinstance(records, bytes):
-            data = records
-        else:
-            data = records.read()
-            records.release()
         before = offset
-        for batch in batches(data):
+        for batch in batches(outcome.value.take()):
             yield batch
             offset = batch.next_offset
         if offset == before:

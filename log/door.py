@@ -150,6 +150,16 @@ class ReadResult:
         self.last_stable_offset = last_stable_offset
         self.log_start_offset = log_start_offset
 
+    def take(self) -> bytes:
+        """The batches in memory; a slice is released. Once. Raises KafkaError KAFKA_STORAGE_ERROR."""
+        records = self.records
+        if isinstance(records, bytes):
+            return records
+        try:
+            return records.read()
+        finally:
+            records.release()
+
 
 class ProducerView(NamedTuple):
     """What a log knows of one producer id (DescribeProducers); -1 where there is nothing."""

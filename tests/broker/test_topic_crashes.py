@@ -202,8 +202,7 @@ class World:
                 log = partition.log
                 assert (log.log_start_offset, log.high_watermark) == (0, log.log_end_offset)
                 got: Any = log.read(0, 1 << 20, min_one_batch=True)
-                data = got.value.records.read()
-                assert data.count(topic.id) == log.log_end_offset > 0
+                assert got.value.take().count(topic.id) == log.log_end_offset > 0
 
 
 CONFIGS = {"segment.bytes": "2000000"}

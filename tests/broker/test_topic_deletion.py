@@ -78,7 +78,7 @@ async def produced(client: Client, topic_id: bytes, value: bytes = b"v") -> int:
 def changes(running: Running) -> int:
     """How many batches the metadata log holds: each is a change, and a flush."""
     log: Any = running.broker.store.get(METADATA_TOPIC, 0)
-    return len(list(batches(log.read(0, 1 << 26, min_one_batch=True).value.records.read())))
+    return len(list(batches(log.read(0, 1 << 26, min_one_batch=True).value.take())))
 
 
 # ── many at once ────────────────────────────────────────────────────────────────────────────────────────────────────

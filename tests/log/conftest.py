@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ottla.log import partition
 from ottla.log.clock import ManualClock
 from ottla.log.filesystem import FileSystem
 from ottla.log.ids import Ids
@@ -72,13 +73,7 @@ class Lab:
         log: Partition, offset: int, max_bytes: int = 1 << 20, *, min_one_batch: bool = True
     ) -> list[RecordBatch]:
         """The whole batches of one read."""
-        records = log.read(offset, max_bytes, min_one_batch=min_one_batch).value.records  # type: ignore[union-attr]
-        if isinstance(records, bytes):
-            return list(batches(records))
-        try:
-            return list(batches(records.read()))
-        finally:
-            records.release()
+        return list(batches(log.read(offset, max_bytes, min_one_batch=min_one_batch).value.take()))  # type: ignore[union-attr]
 
     @staticmethod
     def read_all(log: Partition) -> list[tuple[int, bytes | None]]:
@@ -141,3 +136,9 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     made = Lab(tmp_path / "data")
     yield made
     made.close()
+
+
+@pytest.fixture
+def only_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small reads are slices, too."""
+    monkeypatch.setattr(partition, "SMALL_READ_BYTES", 0)

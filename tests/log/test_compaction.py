@@ -205,7 +205,7 @@ def test_lookups_by_time_find_records_that_are_there(lab: Any) -> None:
     assert log.offset_for_timestamp(NOW).value.offset == 1
 
 
-def test_a_slice_under_way_keeps_the_old_file(lab: Any) -> None:
+def test_a_slice_under_way_keeps_the_old_file(lab: Any, only_slices: None) -> None:
     store = lab.open()
     log = lab.log(store, **COMPACT)
     fill(log)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -132,10 +131,7 @@ class CompactedLog(RuleBasedStateMachine):
         found: dict[int, tuple[bytes | None, bytes | None]] = {}
         offset = 0
         while offset < self.log.high_watermark:
-            taken: Any = self.log.read(offset, 400, min_one_batch=True).value.records  # type: ignore[union-attr]
-            data = taken if isinstance(taken, bytes) else taken.read()
-            if not isinstance(taken, bytes):
-                taken.release()
+            data = self.log.read(offset, 400, min_one_batch=True).value.take()  # type: ignore[union-attr]
             before = offset
             for batch in batches(data):
                 for record in batch.records(10_000):

@@ -277,8 +277,7 @@ class LogMachine(RuleBasedStateMachine):
         offset = self.start
         while offset < (self.log.last_stable_offset if committed_only else self.log.high_watermark):
             result: Any = self.log.read(offset, 300, min_one_batch=True, committed_only=committed_only)
-            data = result.value.records.read()
-            result.value.records.release()
+            data = result.value.take()
             begun = sorted((entry.first_offset, entry.producer_id) for entry in result.value.aborted)
             aborting: set[int] = set()
             for batch in batches(data):

@@ -190,7 +190,7 @@ def test_reconfigure(lab: Any) -> None:
 # --- deletion
 
 
-def test_delete(lab: Any) -> None:
+def test_delete(lab: Any, only_slices: None) -> None:
     store = lab.open()
     log = lab.log(store, file_delete_delay_ms="5000")
     lab.append(log, b"kept until sent")
@@ -357,7 +357,7 @@ def test_folders_that_no_topic_asked_for_keep_their_data(lab: Any) -> None:
     assert store.apply_retention() == 1
 
 
-def test_a_slice_survives_retention(lab: Any) -> None:
+def test_a_slice_survives_retention(lab: Any, only_slices: None) -> None:
     store = lab.open()
     log = lab.log(store, retention_ms="1000", file_delete_delay_ms="0")
     lab.append(log, b"held")

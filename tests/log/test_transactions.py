@@ -87,8 +87,7 @@ class Transactions:
         """(producer id, first offset) of what a read of committed records is told."""
         outcome = self.log.read(offset, max_bytes, min_one_batch=True, committed_only=True)
         assert isinstance(outcome, Done)
-        if not isinstance(outcome.value.records, bytes):
-            outcome.value.records.release()
+        outcome.value.take()
         return [(entry.producer_id, entry.first_offset) for entry in outcome.value.aborted]
 
     @property
@@ -119,8 +118,7 @@ def test_the_log_holds_the_bytes_of_kafka(lab: Any) -> None:
         log.append(sent, leader_epoch=0)
         log.append_marker(4, 4, commit, 0, leader_epoch=0, transaction_version=1)
     result = log.read(0, 1 << 20, min_one_batch=True, committed_only=True).value
-    assert result.records.read().hex() == ABORTED + ABORT + COMMITTED + COMMIT
-    result.records.release()
+    assert result.take().hex() == ABORTED + ABORT + COMMITTED + COMMIT
     assert [entry[:2] for entry in result.aborted] == [(4, 0)]
 
 
@@ -367,9 +365,6 @@ def batches_of(log: Partition) -> list[Any]:
     while offset < log.high_watermark:
         outcome = log.read(offset, 1 << 20, min_one_batch=True)
         assert isinstance(outcome, Done)
-        records = outcome.value.records
-        assert not isinstance(records, bytes)
-        found += batches(records.read())
-        records.release()
+        found += batches(outcome.value.take())
         offset = found[-1].next_offset
     return found
