@@ -150,15 +150,22 @@ class ReadResult:
         self.last_stable_offset = last_stable_offset
         self.log_start_offset = log_start_offset
 
+    @property
+    def nbytes(self) -> int:
+        records = self.records
+        return len(records) if isinstance(records, bytes) else records.nbytes
+
     def take(self) -> bytes:
         """The batches in memory; a slice is released. Once. Raises KafkaError KAFKA_STORAGE_ERROR."""
-        records = self.records
-        if isinstance(records, bytes):
-            return records
         try:
-            return records.read()
+            return self.records if isinstance(self.records, bytes) else self.records.read()
         finally:
-            records.release()
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Release the records if they are a slice; idempotent."""
+        if not isinstance(self.records, bytes):
+            self.records.release()
 
 
 class ProducerView(NamedTuple):

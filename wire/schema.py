@@ -190,6 +190,18 @@ class Message(Struct):
         return pieces
 
 
+class Encoded(Message):
+    """A response that is bytes already, of the version that was asked, with stored records between them perhaps."""
+
+    parts: list[bytes | RecordsSlice] = field("0+")
+
+    def __init__(self, parts: list[bytes | RecordsSlice]) -> None:
+        self.parts = parts
+
+    def encode_parts(self, version: int) -> list[bytes | RecordsSlice]:
+        return self.parts
+
+
 def _compile_encoder(cls: type[Message], version: int) -> Callable[[Any, list[Any], list[int]], None]:
     from ottla.wire.compiler import compile_encoder
 

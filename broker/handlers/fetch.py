@@ -6,15 +6,17 @@ The hot path out: plan by offsets alone, wait in purgatory, then slices of log f
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ottla.broker.fetch_sessions import FetchSession, FetchTarget, Key
 from ottla.broker.leader_hints import leader_endpoints
 from ottla.broker.waiting import ByteWaiter, Parked
-from ottla.log.door import Done, ReadResult
+from ottla.log.door import Done, PartitionLog, ReadResult
+from ottla.wire import lone_fetch
 from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.messages.fetch import FetchRequest, FetchResponse
+from ottla.wire.schema import Encoded
 
 if TYPE_CHECKING:
     from ottla.broker.broker import Broker
@@ -33,7 +35,7 @@ _LED_ELSEWHERE = frozenset((ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.FENCED_L
 _KEEPS_WAITING = frozenset((ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID))
 
 
-def handle(broker: Broker, context: Context, request: FetchRequest) -> FetchResponse | Parked:
+def handle(broker: Broker, context: Context, request: FetchRequest) -> FetchResponse | Encoded | Parked:
     try:
         session, targets, incremental = context.node.fetch_sessions.resolve(request, context.api_version)
     except KafkaError as fault:
@@ -138,7 +140,18 @@ class _Fetch:
         rests = self._session is not None and len(self._session.restless) < len(self._targets)
         return watched if watched or rests else None
 
-    def _to_look_at(self) -> Iterable[FetchTarget]:
+    def _read_log(self, log: PartitionLog, target: FetchTarget, left: int, first: bool) -> ReadResult:
+        """Raises KafkaError."""
+        outcome = log.read(
+            target.fetch_offset,
+            min(target.max_bytes, left),
+            min_one_batch=first,
+            committed_only=self.committed_only,
+        )
+        assert isinstance(outcome, Done), "cold reads wait before a Fetch is answered"
+        return outcome.value
+
+    def _to_look_at(self) -> Collection[FetchTarget]:
         """Of a session those that may have something to tell, else all."""
         session = self._session
         if session is None:
@@ -190,17 +203,60 @@ class _Fetch:
         nodes = self._broker.cluster.nodes
         return next((node_id for node_id in partition.isr if nodes[node_id].rack == rack), -1)
 
-    def answer(self) -> FetchResponse:
+    def answer(self) -> FetchResponse | Encoded:
+        """What there is to tell now."""
+        targets = self._to_look_at()
+        if len(targets) == 1:
+            lone = self._lone_answer(next(iter(targets)))
+            if lone is not None:
+                return lone
+        return self._answer(targets)
+
+    def _lone_answer(self, target: FetchTarget) -> Encoded | None:
+        """The answer if all it tells is records of one partition; None, and nothing has been done, if not."""
+        version = self._context.api_version
+        if version < lone_fetch.FROM or self._broker.gate.taps:  # they look at objects
+            return None
+        try:
+            partition, diverging = self._readable(target)
+            log = partition.log
+            if (
+                diverging is not None
+                or target.fetch_offset >= log.high_watermark
+                or (self._rack is not None and self._nearer_replica(partition, self._rack) >= 0)
+            ):
+                return None
+            result = self._read_log(log, target, self._max_bytes, True)
+        except KafkaError:
+            return None
+        if result.aborted or not result.nbytes:
+            result.let_go()
+            return None
+        session = self._session
+        if session is not None:
+            session.is_news(target, result.high_watermark, result.log_start_offset, True)
+            session.served(target)
+        name_or_id = target.key[0]
+        return lone_fetch.lone_fetch(
+            version,
+            0 if session is None else session.id,
+            name_or_id if isinstance(name_or_id, bytes) else lone_fetch.encode_name(version, name_or_id),
+            (target.index, 0, result.high_watermark, result.last_stable_offset, result.log_start_offset),
+            result.records,
+            self.committed_only,
+        )
+
+    def _answer(self, targets: Collection[FetchTarget]) -> FetchResponse:
         left = self._max_bytes
         first = True  # the first batch found goes out whole, whatever the limits
         session = self._session
         responses: list[TopicResponse] = []
         served: list[FetchTarget] = []
         led_elsewhere = False
-        for target in self._to_look_at():
+        for target in targets:
             data, result, partition = self._read(target, left, first)
             if result is not None:
-                size = result.records.nbytes if not isinstance(result.records, bytes) else len(result.records)
+                size = result.nbytes
                 if size:
                     first = False
                     left = max(0, left - size)
@@ -282,14 +338,7 @@ class _Fetch:
                 data.preferred_read_replica = nearer
                 _tell_offsets(data, partition)
                 return data, None, partition
-            outcome = log.read(
-                target.fetch_offset,
-                min(target.max_bytes, left),
-                min_one_batch=first,
-                committed_only=self.committed_only,
-            )
-            assert isinstance(outcome, Done), "cold reads wait before a Fetch is answered"
-            result = outcome.value
+            result = self._read_log(log, target, left, first)
         except KafkaError as fault:
             data.error_code = fault.code
             # Kafka's two ways to fail, before a read and in it, differ in this field.

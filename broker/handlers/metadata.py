@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ottla.broker.names import name_fault
 from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.messages.metadata import MetadataRequest, MetadataResponse
-from ottla.wire.schema import ZERO_UUID, Message, RecordsSlice, field
+from ottla.wire.schema import ZERO_UUID, Encoded, Message
 from ottla.wire.varint import encode_unsigned
 
 if TYPE_CHECKING:
@@ -32,17 +32,6 @@ NOT_ASKED = -(1 << 31)
 View: TypeAlias = tuple[int, int, tuple[int, ...]]  # version, authorized operations, ids of the nodes that are up
 # Of one topic, each another view: clients of one program ask alike. Some 40 bytes a partition each.
 DESCRIPTIONS_KEPT = 4
-
-
-class Encoded(Message):
-    """A MetadataResponse that is bytes already, of the version that was asked."""
-
-    VALID = MetadataResponse.VALID
-
-    body: bytes = field("0+")
-
-    def encode_parts(self, version: int) -> list[bytes | RecordsSlice]:
-        return [self.body]
 
 
 def _with_topics(response: bytes, topics: list[bytes], version: int) -> bytes:
@@ -108,7 +97,7 @@ def handle(broker: Broker, context: Context, request: MetadataRequest) -> Messag
     body = _with_topics(around.encode(version), topics, version)
     if broker.gate.taps:  # they look at objects
         return MetadataResponse.decode(body, version)
-    return Encoded(body=body)
+    return Encoded([body])
 
 
 def error(request: MetadataRequest, version: int, code: ErrorCode) -> MetadataResponse:
