@@ -13,17 +13,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import profiling, report, runner
+from bench import growth, picture, profiling, report, runner
 from bench.brokers import BrokerError, make, why_not
 from bench.scenario import SIZES, Scenario
 from bench.scenarios import SCENARIOS
 from compat_tests.harness import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
+PICTURE = PAGE.with_name("growth.svg")
 RESULTS = Path(__file__).parent / "results"
 INTERRUPTED = 130  # the exit code of what Ctrl-C ended
 DESCRIPTORS = 8192
-ROUNDS = 5
+ROUNDS, GROWTH_ROUNDS = 5, 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,11 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no broker is left behind
     parser = _parser()
     flags = parser.parse_args(arguments)
+    known = growth.SCENARIOS if flags.growth else SCENARIOS
     if flags.list:
-        for scenario in SCENARIOS.values():
+        for scenario in known.values():
             print(f"{scenario.name:24} {scenario.what}")
         return 0
-    unknown = [name for name in flags.scenarios if name not in SCENARIOS]
+    unknown = [name for name in flags.scenarios if name not in known]
     if unknown:
         parser.error(f"no scenario {unknown[0]!r}; `python -m bench --list` names them all")
     if flags.rounds is not None and flags.rounds < 1:
@@ -52,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(missing)
     chosen = [
         scenario
-        for scenario in SCENARIOS.values()
-        if (scenario.name in flags.scenarios if flags.scenarios else scenario.quick or not flags.quick)
+        for scenario in known.values()
+        if (scenario.name in flags.scenarios if flags.scenarios else scenario.quick or flags.growth or not flags.quick)
     ]
     try:
         return _measure(flags, chosen)
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(flags: argparse.Namespace, scenarios: list[Scenario]) -> int:
     size = SIZES[flags.size or ("quick" if flags.quick else "normal")]
-    rounds = flags.rounds or ROUNDS
+    rounds = flags.rounds or (GROWTH_ROUNDS if flags.growth else ROUNDS)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ottla-bench-", dir=flags.folder)))
         brokers = [make(spec, folder, stack) for spec in _wanted(flags)]
@@ -82,7 +84,7 @@ def _measure(flags: argparse.Namespace, scenarios: list[Scenario]) -> int:
         except KeyboardInterrupt:
             print("interrupted; this is what there is", file=sys.stderr)
             code = INTERRUPTED
-    print(report.both(results.document, scenarios))
+    print(report.everything(results.document, list(SCENARIOS.values())))
     print(f"kept in {path}", file=sys.stderr)
     return code
 
@@ -103,7 +105,7 @@ def _wanted(flags: argparse.Namespace) -> list[str]:
     if flags.quick:
         return ["ottla", f"ottla@{flags.base}"]
     specs = ["ottla"]
-    for kind in ("kafka", "kfake"):
+    for kind in ("kafka",) if flags.growth else ("kafka", "kfake"):
         missing = why_not(kind)
         if missing is None:
             specs.append(kind)
@@ -112,15 +114,21 @@ def _wanted(flags: argparse.Namespace) -> list[str]:
     return specs
 
 
-def _print_table(parser: argparse.ArgumentParser, path: Path, write_docs: bool) -> int:
+def _print_table(parser: argparse.ArgumentParser, paths: list[Path], write_docs: bool) -> int:
     scenarios = list(SCENARIOS.values())
-    try:
-        document = json.loads(path.read_text())
-        print(report.both(document, scenarios))
-        if write_docs:
-            PAGE.write_text(report.page(document, scenarios))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        parser.error(f"--table {path} is no file of results: {error!r}")
+    documents = []
+    for path in paths:
+        try:
+            document = json.loads(path.read_text())
+            report.everything(document, scenarios)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            parser.error(f"--table {path} is no file of results: {error!r}")
+        documents.append(document)
+    document = report.merged(documents)
+    print(report.everything(document, scenarios))
+    if write_docs:
+        PAGE.write_text(report.page(document, scenarios, PICTURE.name))
+        PICTURE.write_text(picture.draw(report.growth(document)))
     return 0
 
 
@@ -141,7 +149,10 @@ def _parser() -> argparse.ArgumentParser:
         "--folder", type=Path, help="where the brokers' data goes (default: the system's temporary one)"
     )
     parser.add_argument("--out", type=Path, help="the file of results (default: bench/results/)")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="print the table of such a file and end")
+    parser.add_argument("--growth", action="store_true", help="how cost grows with partitions, connections, the log")
+    parser.add_argument(
+        "--table", type=Path, nargs="+", metavar="FILE", help="print the table of such files together and end"
+    )
     parser.add_argument("--write-docs", action="store_true", help="with --table: make docs/performance.md of it")
     return parser
 

@@ -244,7 +244,7 @@ class Reader:
         self.offset = 0
         self.received_bytes = 0
         self._check_crc = check_crc
-        self._connection = Connection(port, max_bytes * 2)
+        self._connection = Connection(port, max(max_bytes * 2, 1 << 16))
         self._frame = frames.fetch(topic, partition, 0, max_bytes=max_bytes)
         self._offset_at = frames.fetch_offset_at(topic)
         self._error_at, self._records_at = frames.fetch_records_at(topic)

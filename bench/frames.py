@@ -21,7 +21,7 @@ from ottla.wire.messages.init_producer_id import InitProducerIdRequest
 from ottla.wire.messages.list_offsets import ListOffsetsRequest
 from ottla.wire.messages.metadata import MetadataRequest
 from ottla.wire.messages.produce import ProduceRequest
-from ottla.wire.records import ATTRIBUTES, BASE_SEQUENCE, CRC, PRODUCER_ID, Record, build_batch
+from ottla.wire.records import ATTRIBUTES, BASE_SEQUENCE, BASE_TIMESTAMP, CRC, PRODUCER_ID, Record, build_batch
 from ottla.wire.schema import Message
 
 CREATE_TOPICS, DELETE_TOPICS, METADATA, LIST_OFFSETS, INIT_PRODUCER_ID, PRODUCE, FETCH = 7, 6, 9, 7, 4, 9, 12
@@ -78,15 +78,15 @@ def metadata(names: Sequence[str] | None, *, create: bool = False) -> MetadataRe
     return MetadataRequest(topics=topics, allow_auto_topic_creation=create)
 
 
-def list_offsets(topics: Mapping[str, int]) -> ListOffsetsRequest:
-    """The ends of all partitions; `topics`: partitions by name."""
+def list_offsets(topics: Mapping[str, int], timestamp_ms: int = LATEST) -> ListOffsetsRequest:
+    """The ends of all partitions, or where they reach a time; `topics`: partitions by name."""
     return ListOffsetsRequest(
         replica_id=-1,
         topics=[
             ListOffsetsRequest.ListOffsetsTopic(
                 name=name,
                 partitions=[
-                    ListOffsetsRequest.ListOffsetsPartition(partition_index=index, timestamp=LATEST)
+                    ListOffsetsRequest.ListOffsetsPartition(partition_index=index, timestamp=timestamp_ms)
                     for index in range(partitions)
                 ],
             )
@@ -137,6 +137,22 @@ def fetch(
         topics=[FetchRequest.FetchTopic(topic=topic, partitions=[wanted])],
     )
     return bytearray(frame(request, FETCH))
+
+
+def follow(offsets: Mapping[tuple[str, int], int], session_id: int, session_epoch: int) -> FetchRequest:
+    """A Fetch in a session that does not wait; `offsets` by topic and partition."""
+    topics: dict[str, list[FetchRequest.FetchPartition]] = {}
+    for (topic, index), offset in offsets.items():
+        wanted = FetchRequest.FetchPartition(partition=index, fetch_offset=offset, partition_max_bytes=1 << 20)
+        topics.setdefault(topic, []).append(wanted)
+    return FetchRequest(
+        max_wait_ms=0,
+        min_bytes=0,
+        max_bytes=1 << 20,
+        session_id=session_id,
+        session_epoch=session_epoch,
+        topics=[FetchRequest.FetchTopic(topic=topic, partitions=topics[topic]) for topic in topics],
+    )
 
 
 def fetch_offset_at(topic: str) -> int:
@@ -230,7 +246,19 @@ def make_idempotent(frame: bytearray, batch_size: int, producer_id: int, produce
 
 def set_sequence(frame: bytearray, batch_size: int, sequence: int) -> None:
     """Number the batch in a frame of `produce`, and mend its CRC."""
+    _SIZE.pack_into(frame, len(frame) - _BEHIND_BATCH - batch_size + BASE_SEQUENCE, sequence)
+    _mend_crc(frame, batch_size)
+
+
+def set_time(frame: bytearray, batch_size: int, timestamp_ms: int) -> None:
+    """Let the records of the batch in a frame of `produce` begin at a time, and mend its CRC."""
+    at = len(frame) - _BEHIND_BATCH - batch_size
+    first_ms, last_ms = struct.unpack_from(">qq", frame, at + BASE_TIMESTAMP)
+    struct.pack_into(">qq", frame, at + BASE_TIMESTAMP, timestamp_ms, timestamp_ms + last_ms - first_ms)
+    _mend_crc(frame, batch_size)
+
+
+def _mend_crc(frame: bytearray, batch_size: int) -> None:
     end = len(frame) - _BEHIND_BATCH
     at = end - batch_size
-    _SIZE.pack_into(frame, at + BASE_SEQUENCE, sequence)
     struct.pack_into(">I", frame, at + CRC, crc32c(memoryview(frame)[at + ATTRIBUTES : end]))

@@ -1,4 +1,6 @@
-"""The table: medians, spread, ratios, and whether a goal is met. Pure: results in, markdown out."""
+"""The table: medians, spread, ratios, and whether a goal is met; the lines of the picture. Pure: results in, markdown
+out.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bench.scenario import Goal, Scenario
+from bench.growth import AXES, Axis
+from bench.picture import Chart, Line
+from bench.scenario import Figure, Goal, Scenario
 
 STRETCH = "kfake"  # goals against it are a stretch, not a condition
 NOISY_CORES = 0.25  # used by others than broker and client while a broker was measured: only ratios tell something then
@@ -104,8 +108,9 @@ def table(document: Mapping[str, Any], scenarios: Sequence[Scenario]) -> str:
     return "\n".join(lines)
 
 
-def page(document: Mapping[str, Any], scenarios: Sequence[Scenario]) -> str:
-    """docs/performance.md: what was measured, on what, and how to do it again."""
+def page(document: Mapping[str, Any], scenarios: Sequence[Scenario], picture: str) -> str:
+    """docs/performance.md: what was measured, on what, and how to do it again. `picture`: the file of the charts, by
+    its path from there."""
     machine = document["machine"]
     where = f"{machine['cpus']} cores ({machine.get('model', '?')}), {machine['system']} {machine['release']}"
     brokers = ", ".join(f"{broker['name']} {broker.get('version', '')}".strip() for broker in document["brokers"])
@@ -122,12 +127,80 @@ Goals are the project's own, of the median's ratio to Kafka's; not all are met.
 {table(document, scenarios)}
 
 {summary(document, scenarios)}
+{_growth_section(document, picture)}"""
+
+
+def _growth_section(document: Mapping[str, Any], picture: str) -> str:
+    numbers = growth_table(document)
+    if not numbers:
+        return ""
+    return f"""
+## How cost grows
+
+Nothing on a hot path may grow with what idles beside it. Costs are broker CPU in us, the restart is in ms by the wall;
+both axes are logarithmic. Made by `python -m bench --growth`.
+
+![Cost over partitions, topics, connections and size of the log]({picture})
+
+{numbers}
 """
 
 
-def both(document: Mapping[str, Any], scenarios: Sequence[Scenario]) -> str:
-    """The table, and the summary if there is anything to judge."""
-    return "\n\n".join(filter(None, (table(document, scenarios), summary(document, scenarios))))
+def growth(document: Mapping[str, Any]) -> list[Chart]:
+    """A chart for each axis along which costs were measured, with a line for each figure of each broker."""
+    brokers = [broker["name"] for broker in document["brokers"]]
+    return [
+        Chart(
+            axis.what,
+            axis.steps,
+            [
+                Line(f"{figure.key}, {broker}", _growth_of(document, axis, figure, broker), color, dash)
+                for color, figure in enumerate(axis.figures)
+                for dash, broker in enumerate(brokers)
+            ],
+        )
+        for axis in AXES
+    ]
+
+
+def growth_table(document: Mapping[str, Any]) -> str:
+    """Markdown: the numbers behind the charts."""
+    brokers = [broker["name"] for broker in document["brokers"]]
+    lines = []
+    for axis in AXES:
+        rows = []
+        for figure in axis.figures:
+            for broker in brokers:
+                found = dict(_growth_of(document, axis, figure, broker))
+                if found:
+                    shown = [_number(found.get(step)) for step in axis.steps]
+                    rows.append("| " + " | ".join([figure.what, broker, *shown]) + " |")
+        if rows:
+            heads = [axis.what, "", *(f"{step:,g}" for step in axis.steps)]
+            lines += ["", "| " + " | ".join(heads) + " |", "| --- | --- " + "| ---: " * len(axis.steps) + "|", *rows]
+    return "\n".join(lines[1:])
+
+
+def _growth_of(document: Mapping[str, Any], axis: Axis, figure: Figure, broker: str) -> list[tuple[float, float]]:
+    cells = [(step, cell(document, axis.scenario(step).name, broker, figure.key)) for step in axis.steps]
+    return [(step, found.median) for step, found in cells if found is not None and found.median > 0]
+
+
+def merged(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """All turns of several runs; of what they were taken on, the first one's word."""
+    first, *_ = documents
+    brokers = {broker["name"]: broker for document in reversed(documents) for broker in document["brokers"]}
+    named = [broker["name"] for broker in first["brokers"]]
+    named += [name for name in brokers if name not in named]
+    turns = [turn for document in documents for turn in document["turns"]]
+    return {**first, "brokers": [brokers[name] for name in named], "turns": turns}
+
+
+def everything(document: Mapping[str, Any], scenarios: Sequence[Scenario]) -> str:
+    """The tables, and the summary if there is anything to judge."""
+    measured = {turn["scenario"] for turn in document["turns"]}
+    found = table(document, scenarios) if any(scenario.name in measured for scenario in scenarios) else ""
+    return "\n\n".join(filter(None, (found, summary(document, scenarios), growth_table(document))))
 
 
 def summary(document: Mapping[str, Any], scenarios: Sequence[Scenario]) -> str:

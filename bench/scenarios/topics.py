@@ -38,7 +38,7 @@ def _thousand(broker: Broker, size: Size) -> Mapping[str, float]:
                 asked_s.append(time.perf_counter() - began_s)
         own.stop()
         own.start()
-        _await_all(own.port, names)
+        await_all(own.port, dict.fromkeys(names, PARTITIONS))
         restarted_s = time.perf_counter() - own.exec_s
     return {
         "create_ms": created_s * 1e3,
@@ -47,21 +47,22 @@ def _thousand(broker: Broker, size: Size) -> Mapping[str, float]:
     }
 
 
-def _await_all(port: int, names: list[str]) -> None:
-    """Until every partition has a leader, and the last one takes a record."""
-    request = frames.produce(names[-1], PARTITIONS - 1, frames.batch(1, 100))
-    error_at = frames.produce_error_at(names[-1])
+def await_all(port: int, topics: Mapping[str, int]) -> None:
+    """Until every partition has a leader, and the last one takes a record; `topics`: partitions by name."""
+    (*_, last) = topics
+    request = frames.produce(last, topics[last] - 1, frames.batch(1, 100))
+    error_at = frames.produce_error_at(last)
     deadline_s = time.monotonic() + client.TIMEOUT_S
     while time.monotonic() < deadline_s:
         with client.Connection(port) as connection:
-            described = connection.ask(frames.metadata(names), frames.METADATA).topics
+            described = connection.ask(frames.metadata(list(topics)), frames.METADATA).topics
             led = [
                 partition
                 for topic in described
                 for partition in topic.partitions
                 if partition.leader_id >= 0 and not partition.error_code
             ]
-            if len(led) == len(names) * PARTITIONS:
+            if len(led) == sum(topics.values()):
                 connection.sock.sendall(request)
                 answer = connection.answer()
                 if not answer[error_at] and not answer[error_at + 1]:

@@ -132,7 +132,7 @@ def test_the_page_says_what_was_measured_on_what() -> None:
         "brokers": [{"name": "ottla", "kind": "ottla", "version": "abc"}, {"name": "kafka", "kind": "kafka"}],
         "turns": turns,
     }
-    text = report.page(document, [scenario])
+    text = report.page(document, [scenario], "growth.svg")
     for part in (
         "2026-01-02, 2 cores (a CPU), Linux 6",
         "Python 3.13. ottla abc, kafka.",
@@ -141,3 +141,40 @@ def test_the_page_says_what_was_measured_on_what() -> None:
     ):
         assert part in text
     assert report.table(document, [scenario]) in text
+    assert "growth.svg" not in text  # nothing of that was measured
+
+
+def grown(broker: str, step: int, produce_us: float) -> dict[str, Any]:
+    return turn(broker, name=f"grow-idle-{step}", produce_us=produce_us)
+
+
+def test_growth_has_a_chart_an_axis_and_a_line_a_figure_of_a_broker() -> None:
+    turns = [grown("ottla", 1, 30.0), grown("ottla", 1, 10.0), grown("ottla", 1, 20.0), grown("ottla", 1000, 21.0)]
+    document = run([*turns, grown("kafka", 10, 50.0)])
+    (chart,) = [chart for chart in report.growth(document) if any(line.points for line in chart.lines)]
+    assert chart.title == "idle connections"
+    assert {line.name: line.points for line in chart.lines if line.points} == {
+        "produce_us, ottla": [(1, 20.0), (1000, 21.0)],
+        "produce_us, kafka": [(10, 50.0)],
+    }
+    assert rows(report.growth_table(document)) == [
+        ["idle connections", "", "1", "10", "100", "1,000"],
+        ["Produce of one record, us", "ottla", "20", "-", "-", "21"],
+        ["Produce of one record, us", "kafka", "-", "50", "-", "-"],
+    ]
+
+
+def test_the_page_of_two_runs_has_the_table_of_one_and_the_picture_of_the_other() -> None:
+    about = {
+        "when": "2026-01-02T03:04:05Z",
+        "machine": {"cpus": 2, "system": "Linux", "release": "6"},
+        "python": "3.13",
+    }
+    first = {**run([{**turn("ottla", mb_s=1), "round": 0}], ["ottla", "kfake"]), **about}
+    second = {**run([{**grown("kafka", 1, 5.0), "round": 0}], ["ottla", "kafka"]), **about}
+    document = report.merged([first, second])
+    assert [broker["name"] for broker in document["brokers"]] == ["ottla", "kfake", "kafka"]
+    text = report.page(document, [scenario()], "growth.svg")
+    assert "produce: large batches" in text
+    assert "](growth.svg)" in text
+    assert "| Produce of one record, us | kafka | 5 |" in text
