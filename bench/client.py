@@ -77,6 +77,11 @@ class Connection:
         self._from, self._to = end, have
         return room[4:end]
 
+    def holds_answer(self) -> bool:
+        """Whether the next one is here already: no poll of the socket tells of it."""
+        have = self._to - self._from
+        return have >= 4 and have >= 4 + _SIZE.unpack_from(self._room, self._from)[0]
+
     def _receive(self, room: memoryview, how: int = 0) -> int:
         try:
             received = self.sock.recv_into(room, 0, how)

@@ -203,3 +203,16 @@ def test_an_answer_that_is_too_short_is_a_bad_one(serve: Callable[[Script], int]
     with pytest.raises(client.BadAnswerError, match="an answer has 5 bytes"):
         client.pump([lane])
     lane.sock.close()
+
+
+def test_an_answer_that_came_with_another_is_known_to_be_there(serve: Callable[[Script], int]) -> None:
+    def script(peer: socket.socket) -> None:
+        peer.sendall(produced() + produced() + produced()[:9])
+        request_from(peer)
+
+    with client.Connection(serve(script)) as connection:
+        assert not connection.holds_answer()
+        connection.answer()
+        assert connection.holds_answer()
+        connection.answer()
+        assert not connection.holds_answer()
