@@ -127,8 +127,11 @@ def _print_table(parser: argparse.ArgumentParser, paths: list[Path], write_docs:
     document = report.merged(documents)
     print(report.everything(document, scenarios))
     if write_docs:
-        PAGE.write_text(report.page(document, scenarios, PICTURE.name))
-        PICTURE.write_text(picture.draw(report.growth(document)))
+        old = PAGE.read_text() if PAGE.exists() else ""
+        PAGE.write_text(report.page(document, scenarios, PICTURE.name, old))
+        charts = report.growth(document)
+        if any(line.points for chart in charts for line in chart.lines):
+            PICTURE.write_text(picture.draw(charts))
     return 0
 
 

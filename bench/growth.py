@@ -1,5 +1,5 @@
-"""How cost grows: the same requests at 1, 10, 100 and 1,000 partitions, topics and connections, and at 0.1, 1 and 10 GB
-of log. Nothing on a hot path may grow with what idles beside it.
+"""How cost grows: the same requests at 1, 10, 100 and 1,000 partitions, topics, connections and segments, and at 0.1, 1
+and 10 GB of log. Nothing on a hot path may grow with what idles beside it.
 
 Scenarios as those in scenarios/, told with `python -m bench --growth`; picture.py draws them.
 """
@@ -7,6 +7,7 @@ Scenarios as those in scenarios/, told with `python -m bench --growth`; picture.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -16,32 +17,46 @@ from bench import client, frames
 from bench.brokers import Broker
 from bench.scenario import Figure, Scenario, Size
 from bench.scenarios import requests, topics
+from ottla.wire.messages.offset_commit import OffsetCommitRequest
 
 STEPS = (1, 10, 100, 1000)
 LOG_GB = (0.1, 1.0, 10.0)
-REQUESTS = 1500  # of each kind, on one connection, one under way
+REQUESTS = 3000  # of each kind, on one connection, one under way
 BUSY_REQUESTS = 15_000  # on all connections together
 BATCH_BYTES = 64 << 10  # of the large logs
-READS = 300
+READS = 1000  # of a large log
+SEGMENT_BYTES = 1 << 20  # the least that Kafka takes
+OFFSET_COMMIT = 8
 LOG_CONFIGS = {"retention.ms": "-1", "retention.bytes": "-1"}  # its timestamps are old
 
 PRODUCE = Figure("produce_us", "us", "Produce of one record, us", "low")
 FOLLOW = Figure("follow_us", "us", "one record, produced and fetched, us", "low")
+COMMIT = Figure("commit_us", "us", "OffsetCommit of one partition, us", "low")
 METADATA = Figure("metadata_us", "us", "Metadata of one topic, us", "low")
 SEEK = Figure("seek_us", "us", "Fetch of 64 KB anywhere, us", "low")
 BY_TIME = Figure("by_time_us", "us", "ListOffsets by time, us", "low")
 RESTART = Figure("restart_ms", "ms", "from exec until one is written, ms", "low")
 
 
+def by_wall(figure: Figure) -> Figure:
+    """Beside the broker CPU of a request: how long its client waits, mostly."""
+    return Figure(f"p50_{figure.key}", figure.unit, f"{figure.what} by the wall, p50", figure.better)
+
+
 class Axis(NamedTuple):
-    """What grows: one chart, with a scenario at each step."""
+    """What grows: one chart of `costs`, with a scenario at each step."""
 
     name: str
     what: str
     steps: Sequence[float]
-    figures: tuple[Figure, ...]
+    costs: tuple[Figure, ...]
     tell: Callable[[float, Broker, Size], Mapping[str, float]]
     own: bool = False
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """The costs, and the waits that belong to them."""
+        return (*self.costs, *(by_wall(figure) for figure in self.costs if figure.unit == "us"))
 
     def scenario(self, step: float) -> Scenario:
         """What is told at one step."""
@@ -70,6 +85,7 @@ def _topics(step: float, broker: Broker, size: Size) -> Mapping[str, float]:
             **_produce(broker, topic, size),
             **_follow(broker, dict.fromkeys(names, 1), size),
             **_describe(broker, topic, size),
+            **_commit(broker, topic, size),
         }
     finally:
         client.drop(broker.port, names)
@@ -86,6 +102,7 @@ def _idle(step: float, broker: Broker, size: Size) -> Mapping[str, float]:
                 **_produce(broker, topic, size),
                 **_follow(broker, {topic: 1}, size),
                 **_describe(broker, topic, size),
+                **_commit(broker, topic, size),
             }
         finally:
             client.drop(broker.port, [topic])
@@ -95,15 +112,27 @@ def _busy(step: float, broker: Broker, size: Size) -> Mapping[str, float]:
     """So many connections, each with a Produce under way."""
     connections = int(step)
     spent, latencies_s = requests.one_each(broker, connections, size.of(BUSY_REQUESTS // connections, 2), {})
-    return {PRODUCE.key: spent.broker_cpu_s / len(latencies_s) * 1e6}
+    return _told(PRODUCE, spent.broker_cpu_s, latencies_s)
 
 
 def _log(step: float, broker: Broker, size: Size) -> Mapping[str, float]:
-    """A broker of its own with so many GB in one partition: its end, anywhere in it, by time, and a restart."""
+    """So many GB in one partition."""
+    return _stored(broker, size.of(int(step * 1e9)), LOG_CONFIGS, size)
+
+
+def _segments(step: float, broker: Broker, size: Size) -> Mapping[str, float]:
+    """So many small segments in one partition."""
+    configs = {**LOG_CONFIGS, "segment.bytes": str(SEGMENT_BYTES)}
+    return _stored(broker, size.of(int(step), 1) * SEGMENT_BYTES, configs, size)
+
+
+def _stored(broker: Broker, nbytes: int, configs: Mapping[str, str], size: Size) -> Mapping[str, float]:
+    """A broker of its own with a log of so many bytes: its end, anywhere in it, by time, and a restart."""
     with broker.fresh() as own:
         own.start()
-        topic = client.new_topic(own.port, 1, LOG_CONFIGS)
-        batches, records = _fill(own.port, topic, size.of(int(step * 1e9)))
+        topic = client.new_topic(own.port, 1, configs)
+        batches, records = _fill(own.port, topic, nbytes)
+        os.sync()  # else the kernel writes back, and the broker flushes what it rolled, beside what is measured
         figures = {**_produce(own, topic, size), **_seek(own, topic, batches * records, size)}
         figures.update(_by_time(own, topic, batches, size))
         own.stop()
@@ -130,13 +159,23 @@ def _fill(port: int, topic: str, nbytes: int) -> tuple[int, int]:
 
 
 def _costs(broker: Broker, figure: Figure, total: int, once: Callable[[int], None]) -> Mapping[str, float]:
-    """Broker CPU of `once(number)`, behind some that are not counted."""
+    """Broker CPU of `once(number)` and its p50, behind some that are not counted."""
     for at in range(max(1, total // 10)):
         once(at)
+    latencies_s = []
     with broker.meter() as spent:
         for at in range(total):
+            began_s = time.perf_counter()
             once(at)
-    return {figure.key: spent.broker_cpu_s / total * 1e6}
+            latencies_s.append(time.perf_counter() - began_s)
+    return _told(figure, spent.broker_cpu_s, latencies_s)
+
+
+def _told(figure: Figure, broker_cpu_s: float, latencies_s: Sequence[float]) -> Mapping[str, float]:
+    return {
+        figure.key: broker_cpu_s / len(latencies_s) * 1e6,
+        by_wall(figure).key: client.percentile(latencies_s, 0.5) * 1e6,
+    }
 
 
 def _produce(broker: Broker, topic: str, size: Size) -> Mapping[str, float]:
@@ -197,15 +236,37 @@ class _Follower:
 
 
 def _describe(broker: Broker, topic: str, size: Size) -> Mapping[str, float]:
-    request = frames.frame(frames.metadata([topic]), frames.METADATA)
+    wanted = frames.metadata([topic])
+    request = frames.frame(wanted, frames.METADATA)
     with client.Connection(broker.port) as connection:
+        connection.sock.sendall(request)
+        expected = bytes(connection.answer())
+        (described,) = frames.decode(wanted, frames.METADATA, expected).topics
+        if described.error_code or not described.partitions:
+            raise client.BadAnswerError(f"error {described.error_code} of the metadata of {topic}")
 
         def once(_: int) -> None:
             connection.sock.sendall(request)
-            if len(connection.answer()) < len(topic):
-                raise client.BadAnswerError("no topic is described")
+            if connection.answer() != expected:
+                raise client.BadAnswerError(f"the metadata of {topic} changed")
 
         return _costs(broker, METADATA, size.of(REQUESTS // 3, 5), once)
+
+
+def _commit(broker: Broker, topic: str, size: Size) -> Mapping[str, float]:
+    """By a consumer that is no member of a group."""
+    group = f"{topic}-group"
+    client.await_coordinator(broker.port, group)
+    with client.Connection(broker.port) as connection:
+
+        def once(at: int) -> None:
+            one = OffsetCommitRequest.OffsetCommitRequestPartition(committed_offset=at, committed_metadata="")
+            named = OffsetCommitRequest.OffsetCommitRequestTopic(name=topic, partitions=[one])
+            answer = connection.ask(OffsetCommitRequest(group_id=group, topics=[named]), OFFSET_COMMIT)
+            if code := answer.topics[0].partitions[0].error_code:
+                raise client.BadAnswerError(f"error {code} of an OffsetCommit")
+
+        return _costs(broker, COMMIT, size.of(REQUESTS // 3, 5), once)
 
 
 def _seek(broker: Broker, topic: str, records: int, size: Size) -> Mapping[str, float]:
@@ -234,11 +295,13 @@ def _by_time(broker: Broker, topic: str, batches: int, size: Size) -> Mapping[st
 
 
 _FOLLOWED = "all in one fetch session"
+STORED = (PRODUCE, SEEK, BY_TIME, RESTART)
 AXES = (
     Axis("partitions", "partitions of a topic, " + _FOLLOWED, STEPS, (PRODUCE, FOLLOW), _partitions),
-    Axis("topics", "topics, " + _FOLLOWED, STEPS, (PRODUCE, FOLLOW, METADATA), _topics),
-    Axis("idle", "idle connections", STEPS, (PRODUCE, FOLLOW, METADATA), _idle),
+    Axis("topics", "topics, " + _FOLLOWED, STEPS, (PRODUCE, FOLLOW, METADATA, COMMIT), _topics),
+    Axis("idle", "idle connections", STEPS, (PRODUCE, FOLLOW, METADATA, COMMIT), _idle),
     Axis("busy", "connections, a Produce under way on each", STEPS, (PRODUCE,), _busy),
-    Axis("log", "GB of log in one partition", LOG_GB, (PRODUCE, SEEK, BY_TIME, RESTART), _log, own=True),
+    Axis("segments", "segments of 1 MiB in one partition", STEPS, STORED, _segments, own=True),
+    Axis("log", "GB of log in one partition", LOG_GB, STORED, _log, own=True),
 )
 SCENARIOS = {scenario.name: scenario for axis in AXES for scenario in map(axis.scenario, axis.steps)}

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
-WIDTH, HEIGHT = 330, 270  # of a chart
-LEFT, RIGHT, TOP = 44, 10, 40
+WIDTH = 330  # of a chart
+LEFT, RIGHT, TOP = 48, 10, 40
 PLOT_HEIGHT = 150
+LEGEND_ROW, LEGEND_COLUMNS = 14, 2
 COLUMNS = 3
 COLORS = ("#2f7ed8", "#d9822b", "#3f9c5a", "#b04fb0")  # by figure
 DASHES = ("", "5 3", "1 3")  # by broker
@@ -55,13 +56,15 @@ def draw(charts: Sequence[Chart]) -> str:
     """The whole picture; charts without a point are left out."""
     shown = [chart for chart in charts if any(line.points for line in chart.lines)]
     columns = max(1, min(COLUMNS, len(shown)))
-    width, height = columns * WIDTH, max(1, -(-len(shown) // columns)) * HEIGHT
+    named = max((sum(bool(line.points) for line in chart.lines) for chart in shown), default=0)
+    chart_height = TOP + PLOT_HEIGHT + 32 + -(-named // LEGEND_COLUMNS) * LEGEND_ROW + 10
+    width, height = columns * WIDTH, max(1, -(-len(shown) // columns)) * chart_height
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
         f"<style>{_STYLE}</style>",
     ]
     for at, chart in enumerate(shown):
-        parts.append(f'<g transform="translate({at % columns * WIDTH} {at // columns * HEIGHT})">')
+        parts.append(f'<g transform="translate({at % columns * WIDTH} {at // columns * chart_height})">')
         parts += _chart(chart)
         parts.append("</g>")
     return "\n".join([*parts, "</svg>"]) + "\n"
@@ -98,10 +101,9 @@ def _chart(chart: Chart) -> list[str]:
 
 
 def _legend(lines: Sequence[Line], y: int) -> list[str]:
-    """Two entries a row."""
     parts = []
     for at, line in enumerate(line for line in lines if line.points):
-        x, row = LEFT + at % 2 * 140, y + at // 2 * 14
+        x, row = LEFT + at % LEGEND_COLUMNS * 140, y + at // LEGEND_COLUMNS * LEGEND_ROW
         look = f'stroke="{COLORS[line.color % len(COLORS)]}" stroke-dasharray="{DASHES[line.dash % len(DASHES)]}"'
         parts.append(f'<line x1="{x}" x2="{x + 22}" y1="{row - 4}" y2="{row - 4}" stroke-width="2" {look}/>')
         parts.append(f'<text x="{x + 27}" y="{row}">{escape(line.name)}</text>')

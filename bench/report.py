@@ -13,6 +13,7 @@ from bench.picture import Chart, Line
 from bench.scenario import Figure, Goal, Scenario
 
 STRETCH = "kfake"  # goals against it are a stretch, not a condition
+GROWTH = "## How cost grows\n"
 NOISY_CORES = 0.25  # used by others than broker and client while a broker was measured: only ratios tell something then
 
 
@@ -108,9 +109,21 @@ def table(document: Mapping[str, Any], scenarios: Sequence[Scenario]) -> str:
     return "\n".join(lines)
 
 
-def page(document: Mapping[str, Any], scenarios: Sequence[Scenario], picture: str) -> str:
+def page(document: Mapping[str, Any], scenarios: Sequence[Scenario], picture: str, old: str = "") -> str:
     """docs/performance.md: what was measured, on what, and how to do it again. `picture`: the file of the charts, by
-    its path from there."""
+    its path from there; of `old`, the page so far, the half stays that was not measured.
+    """
+    measured = {turn["scenario"] for turn in document["turns"]}
+    old_table, heading, old_growth = old.partition(GROWTH)
+    judged = any(scenario.name in measured for scenario in scenarios)
+    first = _goals_section(document, scenarios) if judged or not old else old_table
+    grown = _growth_section(document, picture)
+    if not grown and heading:
+        grown = f"\n{heading}{old_growth}"
+    return first.rstrip("\n") + "\n" + grown
+
+
+def _goals_section(document: Mapping[str, Any], scenarios: Sequence[Scenario]) -> str:
     machine = document["machine"]
     where = f"{machine['cpus']} cores ({machine.get('model', '?')}), {machine['system']} {machine['release']}"
     brokers = ", ".join(f"{broker['name']} {broker.get('version', '')}".strip() for broker in document["brokers"])
@@ -127,7 +140,7 @@ Goals are the project's own, of the median's ratio to Kafka's; not all are met.
 {table(document, scenarios)}
 
 {summary(document, scenarios)}
-{_growth_section(document, picture)}"""
+"""
 
 
 def _growth_section(document: Mapping[str, Any], picture: str) -> str:
@@ -135,12 +148,13 @@ def _growth_section(document: Mapping[str, Any], picture: str) -> str:
     if not numbers:
         return ""
     return f"""
-## How cost grows
+{GROWTH}
+Nothing on a hot path may grow with what idles beside it. Costs are broker CPU in us unless they are by the wall, the
+restart is in ms by the wall; both axes of the picture are logarithmic, and it leaves the waits out. The brokers of the
+segments and of the large logs are fresh at each step: read along a row there, not across, since Kafka's JVM is cold.
+Made by `python -m bench --growth`.
 
-Nothing on a hot path may grow with what idles beside it. Costs are broker CPU in us, the restart is in ms by the wall;
-both axes are logarithmic. Made by `python -m bench --growth`.
-
-![Cost over partitions, topics, connections and size of the log]({picture})
+![Cost over partitions, topics, connections, segments and size of the log]({picture})
 
 {numbers}
 """
@@ -155,7 +169,7 @@ def growth(document: Mapping[str, Any]) -> list[Chart]:
             axis.steps,
             [
                 Line(f"{figure.key}, {broker}", _growth_of(document, axis, figure, broker), color, dash)
-                for color, figure in enumerate(axis.figures)
+                for color, figure in enumerate(axis.costs)
                 for dash, broker in enumerate(brokers)
             ],
         )

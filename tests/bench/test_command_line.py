@@ -86,7 +86,7 @@ def test_a_tiny_run(tmp_path: Path) -> None:
 
 
 def test_a_tiny_run_of_growth(tmp_path: Path) -> None:
-    names = ["grow-partitions-10", "grow-topics-10", "grow-idle-10", "grow-busy-10", "grow-log-1"]
+    names = ["grow-partitions-10", "grow-topics-10", "grow-idle-10", "grow-busy-10", "grow-segments-10", "grow-log-1"]
     turns, _ = run_tiny(tmp_path, "--growth", *names)
     check_figures(turns, [growth.SCENARIOS[name] for name in names])
 

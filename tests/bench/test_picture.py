@@ -51,3 +51,12 @@ def test_what_was_not_measured_is_not_there() -> None:
     assert "a < b" in texts
     assert not {"nobody knows", "none"} & set(texts)
     assert list(ElementTree.fromstring(draw([empty]))) != []  # and that is a picture, too
+
+
+def test_a_long_legend_does_not_reach_the_charts_below() -> None:
+    lines = [Line(f"line {at}", [(1, 5.0 + at)], at, 0) for at in range(12)]
+    drawn = ElementTree.fromstring(draw([Chart(f"chart {at}", (1, 10), lines) for at in range(4)]))
+    above, *_, below = [int(group.attrib["transform"][:-1].split()[-1]) for group in drawn.iter(f"{SVG}g")]
+    lowest = max(float(text.attrib["y"]) for text in next(drawn.iter(f"{SVG}g")).iter(f"{SVG}text"))
+    assert above + lowest + 10 < below
+    assert below + lowest < float(drawn.attrib["height"])

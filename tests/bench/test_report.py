@@ -164,6 +164,16 @@ def test_growth_has_a_chart_an_axis_and_a_line_a_figure_of_a_broker() -> None:
     ]
 
 
+def test_waits_are_in_the_table_of_growth_and_not_in_the_picture() -> None:
+    document = run([turn("ottla", name="grow-busy-10", produce_us=20.0, p50_produce_us=90.0)])
+    assert ["Produce of one record, us by the wall, p50", "ottla", "-", "90", "-", "-"] in rows(
+        report.growth_table(document)
+    )
+    assert [line.name for chart in report.growth(document) for line in chart.lines if line.points] == [
+        "produce_us, ottla"
+    ]
+
+
 def test_the_page_of_two_runs_has_the_table_of_one_and_the_picture_of_the_other() -> None:
     about = {
         "when": "2026-01-02T03:04:05Z",
@@ -178,3 +188,9 @@ def test_the_page_of_two_runs_has_the_table_of_one_and_the_picture_of_the_other(
     assert "produce: large batches" in text
     assert "](growth.svg)" in text
     assert "| Produce of one record, us | kafka | 5 |" in text
+    # each half is written alone, and the other stays
+    assert report.page(second, [scenario()], "growth.svg", report.page(first, [scenario()], "growth.svg")) == (
+        report.page(first, [scenario()], "growth.svg", report.page(second, [scenario()], "growth.svg"))
+    )
+    assert report.page(first, [scenario()], "growth.svg", text).endswith(text.partition(report.GROWTH)[2])
+    assert report.page(second, [scenario()], "growth.svg", text).startswith(text.partition(report.GROWTH)[0])
