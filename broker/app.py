@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Self
 
@@ -100,7 +100,8 @@ async def serve(options: ServeOptions, *, started_ms: int) -> None:
                 store = _open_store(path, options, clock, ids, log)
                 try:
                     broker = Broker(options.settings, store, nodes=nodes, clock=clock, ids=ids, log=log)
-                    await _serve_until_signal(broker, doors, control, options, path, signals, started_ms)
+                    with _recorded(broker, options.record):
+                        await _serve_until_signal(broker, doors, control, options, path, signals, started_ms)
                 finally:
                     store.close()
                     log.info("stopped")
@@ -219,6 +220,15 @@ def _bind_control(address: Address) -> list[socket.socket]:
         return bind([address])
     except StartupError as error:  # says what to do by --listen
         raise StartupError(str(error).replace("--listen", "--control")) from None
+
+
+def _recorded(broker: Broker, path: str | None) -> AbstractContextManager[None]:
+    """What clients ask and hear goes to the file at `path`, if one is named."""
+    if path is None:
+        return nullcontext()
+    from ottla.broker.recording import recording
+
+    return recording(broker, path, trio.current_time)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ottla.broker.broker import Broker
     from ottla.broker.connection import Connection
     from ottla.broker.nodes import Node
+    from ottla.broker.recording import Recorder
 
 _UNKNOWN = ErrorCode.UNKNOWN_SERVER_ERROR
 
@@ -82,19 +83,25 @@ class CloseConnection(Exception):  # noqa: N818  # an instruction, not an error
 class Gate:
     """Takes a frame's bytes, gives the bytes of its answer, a `Parked` request, or None when there is no answer."""
 
-    __slots__ = ("_broker", "_handlers", "_muted", "counts", "taps")
+    __slots__ = ("_broker", "_handlers", "_muted", "counts", "recorder", "taps")
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._handlers = handlers
         self.taps: list[Tap] = []
         self._muted: set[Pending[None]] = set()
+        self.recorder: Recorder | None = None  # one of the taps
         self.counts: dict[tuple[int, int], int] = {}  # (api key, version) -> requests seen
 
-    def handle(self, connection: Connection, view: memoryview, start: int, end: int) -> Reply | GateParked | None:
+    def handle(
+        self, connection: Connection, view: memoryview, start: int, end: int, *, recorded: bool = False
+    ) -> Reply | GateParked | None:
         """One request frame, `view[start:end]` without its size. Raises ProtocolError or CloseConnection: close."""
         repeated = connection.repeated
-        if repeated is not None and not self.taps:  # they may keep what they see
+        if self.taps:  # they may keep what they see
+            if self.recorder is not None and not recorded:
+                return self.recorder.handle(connection, view, start, end)  # which comes back here
+        elif repeated is not None:
             frame = view[start:end]
             if repeated.take(frame):
                 return self._handle_again(connection, repeated, frame)

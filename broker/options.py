@@ -69,6 +69,7 @@ class ServeOptions:
         "log_level",
         "nodes",
         "port_file",
+        "record",
         "settings",
         "topics",
     )
@@ -84,6 +85,7 @@ class ServeOptions:
         ephemeral: bool = False,
         settings: BrokerConfig | None = None,
         port_file: str | None = None,
+        record: str | None = None,
         log_format: str = "text",
         log_level: str = "info",
     ) -> None:
@@ -95,6 +97,7 @@ class ServeOptions:
         self.ephemeral = ephemeral
         self.settings = settings or BrokerConfig()
         self.port_file = port_file
+        self.record = record  # the file for what clients ask and hear
         self.log_format = log_format
         self.log_level = log_level
 
@@ -114,6 +117,7 @@ class Flags(Protocol):
     config: str | None
     set: list[str] | None
     port_file: str | None
+    record: str | None
     log_format: str
     log_level: str
 
@@ -126,6 +130,8 @@ def serve_options(flags: Flags, log: Log) -> ServeOptions:
         raise UsageError("--data is empty; give a folder, or --ephemeral to keep nothing")
     if flags.port_file == "":
         raise UsageError("--port-file is empty; give the path of a file to write")
+    if flags.record == "":
+        raise UsageError("--record is empty; give the path of a file to write")
     settings = _settings(flags, log)
     listeners = flag_listeners(flags.listen, settings) if flags.listen else configured_listeners(settings)
     advertise(listeners, flags.advertise or ())  # the file's advertised.listeners belong to the file's listeners
@@ -139,6 +145,7 @@ def serve_options(flags: Flags, log: Log) -> ServeOptions:
         ephemeral=flags.ephemeral,
         settings=_with_flags(settings, flags, nodes),
         port_file=flags.port_file,
+        record=flags.record,
         log_format=flags.log_format,
         log_level=flags.log_level,
     )

@@ -39,6 +39,8 @@ COMMANDS: Final = {  # name, as that of its module in ottla/commands -> its line
     "tail": "show the last records of topics, and follow them",
     "nodes": "list the nodes of a cluster",
     "metrics": "show the metrics that clients pushed",
+    "trace": "show requests and answers as they pass a broker",
+    "replay": "play a recording of a broker to another, and compare",
     "node": "take nodes of a broker down and up, move leaders and coordinators",
     "wait": "wait until a broker is ready, and topics are there",
     "log": "look into the files of a data folder: dump, check",

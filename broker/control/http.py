@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 1 << 20
 READ_BYTES = 1 << 14
+BEAT_S = 10.0  # between signs of life of an answer without end
 IDLE_S = 60.0  # of real time: the broker's clock is one of the things that are controlled
 LOCAL_NAMES = ("localhost", "host.docker.internal")
 
@@ -52,6 +54,19 @@ class Reply:
         return cls(status, {"error": sentence}, headers)
 
 
+class Stream(Reply):
+    """An answer without end: `lines` of JSON as they come, until there are no more or the peer has left. Then `ended`
+    is called, once.
+    """
+
+    __slots__ = ("ended", "lines")
+
+    def __init__(self, lines: trio.MemoryReceiveChannel[bytes], ended: Callable[[], object]) -> None:
+        super().__init__(200, None)
+        self.lines = lines
+        self.ended = ended
+
+
 Answer = Callable[[Request], Reply]
 _Whole = tuple[h11.Request, bytes]
 
@@ -77,7 +92,11 @@ class HttpServer:
                     came = await _receive(connection, stream)
                 if came is None:
                     return
-                await _send(connection, stream, came if isinstance(came, Reply) else self._handle(*came))
+                reply = came if isinstance(came, Reply) else self._handle(*came)
+                if isinstance(reply, Stream):
+                    await _send_lines(connection, stream, reply)
+                    return
+                await _send(connection, stream, reply)
                 if connection.states != {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
                     return  # it asked us to close, or broke the protocol
                 connection.start_next_cycle()
@@ -167,6 +186,37 @@ async def _send(connection: h11.Connection, stream: trio.SocketStream, reply: Re
     out = _bytes(connection, h11.Response(status_code=reply.status, headers=headers))
     out += _bytes(connection, h11.Data(data=body)) + _bytes(connection, h11.EndOfMessage())
     await stream.send_all(out)
+
+
+async def _send_lines(connection: h11.Connection, stream: trio.SocketStream, reply: Stream) -> None:
+    """Nothing else is answered on this connection."""
+    headers = [("Content-Type", "application/x-ndjson"), ("Cache-Control", "no-store"), ("Connection", "close")]
+
+    async def leave(scope: trio.CancelScope) -> None:
+        """Cancels when the peer has left; what it says until then is nothing to us."""
+        with suppress(trio.BrokenResourceError):
+            while await stream.receive_some(READ_BYTES):
+                pass
+        scope.cancel()
+
+    try:
+        await stream.send_all(_bytes(connection, h11.Response(status_code=reply.status, headers=headers)))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(leave, nursery.cancel_scope)
+            while True:
+                lines = b"\n"  # now and then, so that both sides know of each other
+                with trio.move_on_after(BEAT_S):
+                    lines = await reply.lines.receive()
+                    with suppress(trio.WouldBlock):
+                        while len(lines) < READ_BYTES:
+                            lines += reply.lines.receive_nowait()
+                await stream.send_all(_bytes(connection, h11.Data(data=lines)))
+    except* (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass  # it has left
+    except* trio.EndOfChannel:
+        await stream.send_all(_bytes(connection, h11.EndOfMessage()))
+    finally:
+        reply.ended()
 
 
 def _bytes(connection: h11.Connection, event: h11.Event) -> bytes:

@@ -132,7 +132,7 @@ class Router:
         except Exception as error:
             self._broker.log.error("control request failed", error, route=route.path)
             return Reply.refusal(500, "the broker failed to do that; its log says why")
-        return Reply(200, value)
+        return value if isinstance(value, Reply) else Reply(200, value)
 
     def _index(self, call: Call) -> Any:
         from ottla import __version__

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ottla.broker.control import client_metrics, nodes
+from ottla.broker.control import client_metrics, nodes, trace
 from ottla.broker.control.http import HttpServer
 from ottla.broker.control.routes import Router
 from ottla.broker.server import listen
@@ -15,7 +15,7 @@ from ottla.broker.server import listen
 if TYPE_CHECKING:
     from ottla.broker.broker import Broker
 
-ROUTES = (*nodes.ROUTES, *client_metrics.ROUTES)
+ROUTES = (*nodes.ROUTES, *client_metrics.ROUTES, *trace.ROUTES)
 
 
 async def serve(

@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from ottla.broker.errors import UsageError
 from ottla.commands.base import CommandError
@@ -57,20 +59,55 @@ class Control:
         """What the surface answers to POST /v1/path. Raises CommandError."""
         return self._ask("POST", path, body)
 
-    def _ask(self, method: str, path: tuple[object, ...], body: dict[str, Any] | None) -> Any:
+    def lines(self, *path: object, query: dict[str, str]) -> Iterator[Any]:
+        """What the surface answers to GET /v1/path, a JSON value a line, as they come. Raises CommandError, also when
+        the broker stops.
+        """
         from http.client import HTTPConnection, HTTPException
 
-        target = "/v1/" + "/".join(quote(str(part), safe="") for part in path)
+        target = _target(path) + ("?" + urlencode(query) if query else "")
         connection = HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
         try:
-            connection.request(
-                method,
-                target,
-                None if body is None else json.dumps(body),
-                {"Content-Type": "application/json"},
-            )
-            response = connection.getresponse()
-            status, content = response.status, response.read()
+            with self._sentences():
+                connection.request("GET", target)
+                response = connection.getresponse()
+                if response.status >= 400:
+                    self._value(response.status, response.read())
+            try:
+                while text := response.readline():
+                    if text.strip():
+                        yield json.loads(text)
+            except (OSError, HTTPException, ValueError):  # cut
+                pass
+            raise CommandError(f"the broker at {self._shown} is gone; start it again, with --control {self._shown}")
+        finally:
+            connection.close()
+
+    def _ask(self, method: str, path: tuple[object, ...], body: dict[str, Any] | None) -> Any:
+        from http.client import HTTPConnection
+
+        connection = HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
+        try:
+            with self._sentences():
+                connection.request(
+                    method,
+                    _target(path),
+                    None if body is None else json.dumps(body),
+                    {"Content-Type": "application/json"},
+                )
+                response = connection.getresponse()
+                status, content = response.status, response.read()
+        finally:
+            connection.close()
+        return self._value(status, content)
+
+    @contextmanager
+    def _sentences(self) -> Iterator[None]:
+        """What goes wrong on the way, as CommandError."""
+        from http.client import HTTPException
+
+        try:
+            yield
         except ConnectionRefusedError:
             raise CommandError(
                 f"nothing listens on {self._shown}; start the broker with --control {self._shown},"
@@ -83,8 +120,8 @@ class Control:
                 f"{self._shown} does not answer as a control surface does ({error or type(error).__name__});"
                 " the port of --control is another than the one of Kafka clients"
             ) from None
-        finally:
-            connection.close()
+
+    def _value(self, status: int, content: bytes) -> Any:
         try:
             value = json.loads(content)
         except ValueError:
@@ -95,3 +132,7 @@ class Control:
         if status >= 400:
             raise CommandError(str(value.get("error", value)) if isinstance(value, dict) else str(value))
         return value
+
+
+def _target(path: tuple[object, ...]) -> str:
+    return "/v1/" + "/".join(quote(str(part), safe="") for part in path)

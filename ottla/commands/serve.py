@@ -110,6 +110,12 @@ def define(parser: Parser) -> None:
     output.add_argument(
         "--log-level", choices=tuple(LEVELS), default="info", help="the least that is logged (default: info)"
     )
+    output.add_argument(
+        "--record",
+        metavar="FILE",
+        help="write every request and response to FILE, decoded, as JSON lines; a file that is there is replaced"
+        " (see `ottla replay`, and `ottla trace` to look on)",
+    )
 
 
 def run(flags: argparse.Namespace) -> int:
