@@ -26,12 +26,19 @@ if TYPE_CHECKING:
     from ottla.broker.nodes import Node
 
 Resource = DescribeConfigsRequest.DescribeConfigsResource
+_TYPES = frozenset((TOPIC_RESOURCE, BROKER_RESOURCE, LOGGER_RESOURCE, GROUP_RESOURCE, CLIENT_METRICS_RESOURCE))
 Result = DescribeConfigsResponse.DescribeConfigsResult
 ConfigResult = DescribeConfigsResponse.DescribeConfigsResourceResult
 SynonymResult = DescribeConfigsResponse.DescribeConfigsSynonym
 
 
 def handle(broker: Broker, context: Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
+    unknown = {resource.resource_type for resource in request.resources} - _TYPES
+    if unknown:  # it refuses all that was asked, as in Kafka
+        refusal = error(request, context.api_version, ErrorCode.INVALID_REQUEST)
+        for result in refusal.results:
+            result.error_message = f"Unsupported resource type: {min(unknown)}"
+        return refusal
     results = []
     for resource in request.resources:
         result = Result(resource_type=resource.resource_type, resource_name=resource.resource_name)
@@ -82,11 +89,9 @@ def _entries(broker: Broker, node: Node, resource: Resource) -> list[ConfigEntry
         if not name:
             raise KafkaError(ErrorCode.INVALID_REQUEST, "Group name must not be empty")
         return describe_configs.describe_group(overrides, config)
-    if resource.resource_type == CLIENT_METRICS_RESOURCE:
-        if not name:
-            raise KafkaError(ErrorCode.INVALID_REQUEST, "Client metrics subscription name must not be empty")
-        return describe_configs.describe_client_metrics(overrides)
-    raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unsupported resource type: {resource.resource_type}")
+    if not name:
+        raise KafkaError(ErrorCode.INVALID_REQUEST, "Client metrics subscription name must not be empty")
+    return describe_configs.describe_client_metrics(overrides)
 
 
 def _check_node(node: Node, name: str) -> None:

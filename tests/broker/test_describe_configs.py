@@ -172,3 +172,16 @@ async def test_each_resource_is_answered(running: Running) -> None:
         [result] = (await client.ask(DescribeConfigsRequest(resources=[everything]), 4)).results
         assert len(result.configs) == 37
         assert (await client.ask(DescribeConfigsRequest(), 4)).results == []
+
+
+async def test_an_unknown_type_refuses_all_that_is_asked(running: Running) -> None:
+    """As Apache Kafka 4.4.0 does."""
+    asked = DescribeConfigsRequest(
+        resources=[
+            DescribeConfigsRequest.DescribeConfigsResource(resource_type=kind, resource_name=name)
+            for kind, name in ((4, "1"), (99, "x"))
+        ]
+    )
+    async with await running.client() as client:
+        answer = await client.ask(asked, 4)
+    assert [(one.resource_type, one.error_code, one.configs) for one in answer.results] == [(4, 42, []), (99, 42, [])]
