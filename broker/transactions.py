@@ -114,7 +114,7 @@ def admit(
     asked = {
         (partition.topic.name, partition.index): partition
         for partition, verdict in verdicts.items()
-        if verdict is ErrorCode.NONE and partition.log.open_transaction_epoch(producer_id) != epoch
+        if verdict is ErrorCode.NONE and (epoch < 0 or partition.log.open_transaction_epoch(producer_id) != epoch)
     }
     if not asked:
         return verdicts

@@ -132,6 +132,10 @@ def validate(records: Buffer, config: LogConfig, now_ms: int, from_client: bool)
         stamp_append_time(data, now_ms)
         attributes |= LOG_APPEND_TIME_BIT
         actual_max_ms = now_ms
+    elif from_client and attributes & LOG_APPEND_TIME_BIT:  # it is the topic that says whose clock counts
+        attributes &= ~LOG_APPEND_TIME_BIT
+        data[ATTRIBUTES + 1] &= ~LOG_APPEND_TIME_BIT
+        _stamp_crc(data)
     elif actual_max_ms != max_ms:  # a wrong largest timestamp would mislead the time index and retention for ever
         data[MAX_TIMESTAMP : MAX_TIMESTAMP + 8] = actual_max_ms.to_bytes(8, "big", signed=True)
         _stamp_crc(data)

@@ -22,6 +22,8 @@ def handle(broker: Broker, context: Context, request: AlterClientQuotasRequest) 
         entry = _entry(wanted, ErrorCode.NONE)
         try:
             entity = entity_of((part.entity_type, part.entity_name) for part in wanted.entity)
+            if len({op.key for op in wanted.ops}) < len(wanted.ops):
+                raise KafkaError(ErrorCode.INVALID_REQUEST, "a quota is named twice")
             changes = [checked_record(entity, op.key, op.value, op.remove) for op in wanted.ops]
             if not request.validate_only:
                 broker.metadata.change_quotas(changes)

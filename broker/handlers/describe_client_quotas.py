@@ -47,6 +47,8 @@ def _checked(components: list[Component]) -> dict[str, Component]:
     wanted: dict[str, Component] = {}
     for component in components:
         kind = component.entity_type
+        if not kind:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "an entity type is missing")
         if kind not in (USER, CLIENT_ID, IP):
             raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"unknown entity type {kind!r}")
         if kind in wanted:

@@ -26,10 +26,11 @@ def handle(
     broker: Broker, context: Context, request: DescribeTopicPartitionsRequest
 ) -> DescribeTopicPartitionsResponse:
     cursor = request.cursor
-    if cursor is not None and cursor.partition_index < 0:
-        return error(request, context.api_version, ErrorCode.INVALID_REQUEST)
     topics = broker.cluster.topics
-    names = sorted({topic.name for topic in request.topics} or topics)
+    asked = {topic.name for topic in request.topics}
+    if cursor is not None and (cursor.partition_index < 0 or (asked and cursor.topic_name not in asked)):
+        return error(request, context.api_version, ErrorCode.INVALID_REQUEST)
+    names = sorted(asked or topics)
     first = 0
     if cursor is not None:
         names = [name for name in names if name >= cursor.topic_name]

@@ -35,10 +35,9 @@ def handle(broker: Broker, context: Context, request: ElectLeadersRequest) -> El
 
 
 def error(request: ElectLeadersRequest, version: int, code: ErrorCode) -> ElectLeadersResponse:
-    if version >= 1:
-        return ElectLeadersResponse(error_code=code)
     refused = [_refused(topic, code) for topic in request.topic_partitions or ()]
-    return ElectLeadersResponse(replica_election_results=refused)  # v0 has a place for it with each partition only
+    at_top = code if version >= 1 else ErrorCode.NONE  # v0 has a place for it with each partition only
+    return ElectLeadersResponse(error_code=at_top, replica_election_results=refused)
 
 
 def _refused(topic: ElectLeadersRequest.TopicPartitions, code: ErrorCode) -> TopicResult:

@@ -78,6 +78,8 @@ _WITHOUT_LOG_START = frozenset(
 def handle(
     broker: Broker, context: Context, request: ProduceRequest
 ) -> ProduceResponse | Parked | Pending[Message | None] | None:
+    if len(request.topic_data) > 1:
+        _merge_topics(request)
     if not _is_transactional(request):
         return _append_all(broker, context, request, None, None)
     if request.transactional_id is None:
@@ -103,6 +105,17 @@ def handle(
 
     verdicts.then(admitted)
     return answer
+
+
+def _merge_topics(request: ProduceRequest) -> None:
+    """A topic named twice is one, as in Kafka: else a partition that is under both would be written twice."""
+    merged: dict[tuple[str, bytes], ProduceRequest.TopicProduceData] = {}
+    for topic in request.topic_data:
+        same = merged.setdefault((topic.name, topic.topic_id), topic)
+        if same is not topic:
+            same.partition_data = [*same.partition_data, *topic.partition_data]
+    if len(merged) < len(request.topic_data):
+        request.topic_data = list(merged.values())
 
 
 class _Answer:

@@ -125,7 +125,9 @@ def decide_transactional_commit(
         version=version,
         transactional=True,
         expire_timestamp_ms=None,
-        unknown_group=ErrorCode.ILLEGAL_GENERATION,
+        unknown_group=(
+            ErrorCode.GROUP_ID_NOT_FOUND if version >= _TXN_STALE_EPOCH_FROM else ErrorCode.ILLEGAL_GENERATION
+        ),
     )
     codes, records = _decide(group, commit, topics, config, now_ms, group_write_error(refusal) or None)
     if version < _TXN_STALE_EPOCH_FROM:

@@ -289,3 +289,15 @@ async def test_without_acks_only_a_failure_is_heard(running: Running) -> None:
         assert (await ask(client, produce("plain", (0, batch()))))[0].base_offset == 1
         await client.send(produce("plain", (0, b""), acks=0), 9)
         assert await client.closed()
+
+
+async def test_a_partition_under_two_entries_of_its_topic_is_written_once(running: Running) -> None:
+    """And answered once: the last one counts, as in Kafka."""
+    request = produce("plain", (0, batch(2)))
+    request.topic_data += produce("plain", (1, batch()), (0, batch(5))).topic_data
+    async with await running.client() as client:
+        response: ProduceResponse = await client.ask(request, 9)
+    (topic,) = response.responses
+    assert {answer.index: answer.error_code for answer in topic.partition_responses} == {0: 0, 1: 0}
+    partitions = running.broker.cluster.topics["plain"].partitions
+    assert [partition.log.log_end_offset for partition in partitions] == [5, 1]

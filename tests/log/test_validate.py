@@ -13,7 +13,7 @@ from ottla.log.config import LogConfig
 from ottla.log.validate import InvalidRecordsError, ValidBatch, validate
 from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.hashing import crc32c
-from ottla.wire.records import Record, RecordBatch, build_batch
+from ottla.wire.records import Record, RecordBatch, TimestampType, build_batch
 
 NOW = 1_700_000_000_000
 HOUR = 3_600_000
@@ -270,3 +270,10 @@ def test_a_count_that_nobody_sent_costs_no_memory(validation: str) -> None:
     with pytest.raises(InvalidRecordsError) as caught:
         check(data, ottla_record_validation=validation)
     assert len(caught.value.record_errors) == 1000
+
+
+def test_a_producer_does_not_choose_whose_clock_counts() -> None:
+    """The topic's timestamp type is stored, as in Kafka, under a CRC that is right again."""
+    valid = check(made(timestamp_type=1))
+    stored = RecordBatch(valid.data)
+    assert (stored.timestamp_type, valid.attributes & 8, stored.is_valid_crc()) == (TimestampType.CREATE_TIME, 0, True)
