@@ -190,6 +190,7 @@ class Connection:
             self._partial = None
             self._server.budget.give_back(self)
             await self._consume(memoryview(partial), self._total)
+            self._server.spare_rooms.give(partial)
         elif self._total == 0 and self._filled == 4:
             self._total = 4 + self._frame_size(partial, 0)
 
@@ -197,7 +198,8 @@ class Connection:
         """More room for the frame under way: as its bytes arrive, never past its end, within the server's budget."""
         partial = self._partial
         assert partial is not None
-        more = min((self._total or 4) - len(partial), max(3 * len(partial), FIRST_PARTIAL_BYTES))
+        most = max(3 * len(partial), FIRST_PARTIAL_BYTES)
+        more = min((self._total or 4) - len(partial), most, len(self._server.receive_view))
         budget = self._server.budget
         if not budget.take(self, more):
             self.parked = True  # the wait is ours: the peer is neither slow nor idle
@@ -206,15 +208,15 @@ class Connection:
             finally:
                 self.parked = False
             self.active_ms = self._frame_since_ms = self._server.clock.mono_ms()
-        partial.extend(bytes(more))
+        partial.extend(self._server.receive_view[:more])  # whatever is there: it is overwritten before it is read
 
     def _keep(self, view: memoryview, start: int, end: int) -> None:
         """Copy the beginning of a frame out of the shared buffer, which belongs to others after the next await."""
-        self._partial = bytearray(view[start:end])
-        self._server.budget.hold(self, end - start)
         self._frame_since_ms = self.active_ms
         self._filled = end - start
         self._total = 4 + self._frame_size(view, start) if self._filled >= 4 else 0
+        self._partial = self._server.spare_rooms.take(view[start:end], self._total)
+        self._server.budget.hold(self, len(self._partial))
 
     def _frame_size(self, buffer: memoryview | bytearray, start: int) -> int:
         size = int.from_bytes(buffer[start : start + 4], "big", signed=True)

@@ -38,6 +38,7 @@ from ottla.wire.records import (
 from ottla.wire.schema import Buffer
 
 _ROOM_BYTES: Final = 1 << 20
+_LARGE_BYTES: Final = 1 << 16
 _SHOWN_ERRORS: Final = 3
 _SMALLEST_BATCH: Final = 26  # a message of magic 0 without key and value
 _LISTED_ERRORS: Final = 1000
@@ -164,6 +165,8 @@ def _check_records(
         codec = attributes & CODEC_MASK
         if codec:
             block = decompress(codec, block, config.max_decompressed_message_bytes, _room())
+        if isinstance(block, memoryview) and _LARGE_BYTES <= len(block) <= _ROOM_BYTES:
+            block = _copied(block)
         walked = walk(block, count, keys_required=compacts)
         null_keys = walked.null_keys
         if not append_stamped:
@@ -179,6 +182,23 @@ def _check_records(
         by_time = text in faults.values()
         _refuse_records(ErrorCode.INVALID_TIMESTAMP if by_time else ErrorCode.INVALID_RECORD, sorted(faults.items()))
     return max_ms
+
+
+def _copied(block: memoryview) -> bytearray:
+    """`block` where the last large one was, as the walk wants it: no view. Memory that is got and given back for each
+    batch is 64 page faults for 256 KiB, 40 us.
+    """
+    nbytes = len(block)
+    if len(_grid) > nbytes:
+        del _grid[nbytes:]
+    else:
+        _grid.extend(block[len(_grid) :])
+    with memoryview(_grid) as grid:
+        grid[:] = block
+    return _grid
+
+
+_grid = bytearray()
 
 
 @cache

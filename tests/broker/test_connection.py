@@ -289,3 +289,22 @@ async def test_connections_beyond_the_limit_are_refused(launcher: Launcher) -> N
             await trio.sleep(0.01)
     async with await running.client() as again:
         await again.ask(metadata("t"), METADATA)
+
+
+async def test_large_frames_that_come_in_pieces_share_their_room(running: Running) -> None:
+    """Frame after frame in the buffer of the one before: each is taken for what it holds, longer or shorter."""
+    sizes = [300_000, 200_000, 400_000, 70_000, 300_000, 390_000]
+    values = [bytes([at]) * size for at, size in enumerate(sizes)]
+    async with await running.client() as client, await running.client() as other:
+        await client.ask(metadata("t"), METADATA)
+        for at, value in enumerate(values):
+            request = produce("t", value)
+            frame = client.frame(request, PRODUCE)
+            for start in range(0, len(frame), 100_000):
+                await client.stream.send_all(frame[start : start + 100_000])
+                await other.ask(metadata("t"), METADATA)  # so that the broker meets the pieces one by one
+            answer = (await client.receive(request, PRODUCE)).responses[0].partition_responses[0]
+            assert (answer.error_code, answer.base_offset) == (0, at)
+        for at, value in enumerate(values):
+            assert (await fetched(other, fetch("t", at, max_bytes=1)))[0] == value
+        assert len(running.server.spare_rooms) == 1

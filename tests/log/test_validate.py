@@ -277,3 +277,19 @@ def test_a_producer_does_not_choose_whose_clock_counts() -> None:
     valid = check(made(timestamp_type=1))
     stored = RecordBatch(valid.data)
     assert (stored.timestamp_type, valid.attributes & 8, stored.is_valid_crc()) == (TimestampType.CREATE_TIME, 0, True)
+
+
+def test_a_large_batch_is_not_mistaken_for_the_one_before() -> None:
+    """They are walked where the last one was: longer, shorter, and one that ends early."""
+    sizes = [700, 900, 650, 1200, 700]
+    for count in sizes:
+        data = build_batch([Record(at, NOW + at, b"k", bytes(100)) for at in range(count)])
+        assert check(data).max_timestamp_ms == NOW + count - 1
+        assert len(data) > 1 << 16
+    whole = build_batch([Record(at, NOW, b"k", bytes(100)) for at in range(1200)])
+    check(bytearray(whole))
+    cut = whole[:-50]
+    cut[8:12] = (len(cut) - 12).to_bytes(4, "big")
+    with pytest.raises(KafkaError) as caught:
+        check(seal(cut))
+    assert caught.value.code == ErrorCode.INVALID_RECORD
