@@ -13,8 +13,9 @@ from typing import Final, NamedTuple
 from ottla.log.config import MAX_LONG, LogConfig
 from ottla.log.txn_index import AbortedTransaction
 from ottla.wire.errors import ErrorCode, KafkaError
-from ottla.wire.records import ControlRecordType, RecordBatch, build_batch, entries, rebuild
+from ottla.wire.records import ControlRecordType, RecordBatch, build_batch, rebuild
 from ottla.wire.schema import Buffer
+from ottla.wire.skim import entries
 from ottla.wire.varint import encode_zigzag
 
 _CELL_BYTES: Final = 24  # 16 of the key's hash, 8 of the offset

@@ -33,9 +33,9 @@ from ottla.wire.records import (
     RecordBatch,
     recompress,
     stamp_append_time,
-    walk,
 )
 from ottla.wire.schema import Buffer
+from ottla.wire.walk import walk
 
 _ROOM_BYTES: Final = 1 << 20
 _LARGE_BYTES: Final = 1 << 16

@@ -1,4 +1,4 @@
-"""Runs of records that are laid out alike, checked by columns instead of one by one: the fast half of `records.walk`.
+"""Runs of records that are laid out alike, checked by columns instead of one by one: the fastest way of `walk`.
 
 Producers of one kind of message write batches of which most records have the same size and the same lengths inside.
 There the n-th byte of all records is a slice with a step, and one comparison in C checks it for hundreds of records.
@@ -19,7 +19,7 @@ LEAST: Final = 32  # fewer cost less one by one
 _DIGITS: Final = bytes(range(128))  # bytes that end a varint
 _CONTINUED: Final = bytes(range(128, 256))  # bytes that do not
 _LOOK: Final = 64  # records whose first bytes are looked at before those of all: a short run shall cost no long slices
-_WIDTHS: Final = ((1 << 6, 1), (1 << 13, 2), (1 << 20, 3))  # offset deltas below have varints of so many bytes
+WIDTHS: Final = ((1 << 6, 1), (1 << 13, 2), (1 << 20, 3))  # offset deltas below have varints of so many bytes
 
 
 class Run(NamedTuple):
@@ -39,7 +39,7 @@ def uniform_run(block: bytes | bytearray, position: int, index: int, most: int) 
     width of its timestamp delta, in common with the first. `most` records are left. 0.02 us a record, the walk takes
     0.4.
     """
-    width = next((width for limit, width in _WIDTHS if index < limit), None)
+    width = next((width for limit, width in WIDTHS if index < limit), None)
     if width is None:
         return None
     count = min(most, (1 << 7 * width - 1) - index, WINDOW - index % WINDOW)
@@ -73,11 +73,11 @@ def uniform_run(block: bytes | bytearray, position: int, index: int, most: int) 
     if count < LEAST:
         return None
     delta_at = position + timestamp_at + timestamp_width
-    for expected in _delta_columns(index, count, width):
+    for expected in delta_columns(index, count, width):
         if block[delta_at : position + count * size : size] != expected:
             return None
         delta_at += 1
-    least, greatest = _bounds(first[:count], second[:count])
+    least, greatest = bounds(first[:count], second[:count])
     return Run(count, position + count * size, least, greatest, key)
 
 
@@ -126,7 +126,7 @@ def _layout(block: bytes | bytearray, position: int) -> tuple[int, int, int, lis
     return end - position, timestamp_at, timestamp_width, constants, key
 
 
-def _delta_columns(index: int, count: int, width: int) -> list[bytes]:
+def delta_columns(index: int, count: int, width: int) -> list[bytes]:
     """The bytes of `count` offset deltas from `index` on, up to the next multiple of WINDOW; first bytes first."""
     if width == 1:
         return [_LOW[index : index + count]]
@@ -143,7 +143,7 @@ _HIGH: Final = b"".join([bytes((byte,)) * 64 for byte in range(128)])
 _HIGH_CONTINUED: Final = b"".join([bytes((byte,)) * 64 for byte in range(128, 256)])
 
 
-def _bounds(first: bytes | bytearray, second: bytes | bytearray) -> tuple[int, int]:
+def bounds(first: bytes | bytearray, second: bytes | bytearray) -> tuple[int, int]:
     """The least and the greatest number in columns of zig-zag varints of one byte (`second` is empty) or two."""
     stored: Collection[int]
     if not second:

@@ -1,7 +1,8 @@
-"""Record batches (magic 2): a view over their bytes, the walk that checks their records, and what builds or stamps one.
+"""Record batches (magic 2): a view over their bytes, and what builds or stamps one.
 
 Here: the format alone (KIP-98), on buffers that others own. Magic 0 and 1 are recognised, for callers to refuse.
-Not here: what a broker demands of a batch (log.validate), codecs (compression), files.
+Not here: the check of produced records (walk, skim), what a broker demands of a batch (log.validate), codecs
+(compression), files.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
-from typing import NamedTuple
 
 from ottla.wire.compression import compress, decompress
 from ottla.wire.errors import ErrorCode, KafkaError, ProtocolError
 from ottla.wire.hashing import crc32c
-from ottla.wire.record_runs import LEAST, uniform_run
 from ottla.wire.schema import Buffer
-from ottla.wire.varint import decode_unsigned, decode_zigzag, encode_zigzag
+from ottla.wire.skim import invalid, misfit
+from ottla.wire.varint import decode_zigzag, encode_zigzag
 
 # Offsets of the header fields, in bytes from the start of the batch.
 BASE_OFFSET = 0
@@ -342,11 +342,7 @@ def control_record_type(key: bytes | None) -> ControlRecordType:
     return ControlRecordType(kind) if 0 <= kind <= ControlRecordType.KRAFT_VOTERS else ControlRecordType.UNKNOWN
 
 
-# Reading and checking records
-
-
-def _invalid(index: int, why: object) -> KafkaError:
-    return KafkaError(ErrorCode.INVALID_RECORD, f"record {index}: {why}")
+# Reading records
 
 
 def _read_records(batch: RecordBatch, data: bytes) -> Iterator[Record]:
@@ -359,7 +355,7 @@ def _read_records(batch: RecordBatch, data: bytes) -> Iterator[Record]:
             yield Record(batch.base_offset + offset_delta, timestamp_ms, key, value, headers)
             position = end
     except ProtocolError as error:
-        raise _invalid(index, error.message) from None
+        raise invalid(index, error.message) from None
     if position != len(data):
         raise KafkaError(ErrorCode.INVALID_RECORD, f"{len(data) - position} bytes after the last record")
 
@@ -385,70 +381,8 @@ def _read_record(
         value_start, position = _field_bounds(data, position, end)
         headers.append((name, None if value_start is None else data[value_start:position]))
     if position != end:
-        raise _misfit(position, end)
+        raise misfit(position, end)
     return end, timestamp_delta, offset_delta, key, value, headers
-
-
-def _skim_record(data: Buffer, position: int, offset_delta: int) -> tuple[int, int, bool]:
-    """(end, timestamp delta, whether the key is null) of the record at `position`, whose content is not touched.
-
-    Raises ProtocolError. It reads what `_read_record` does; numbers of one byte, as most are, in place: half the time.
-    """
-    try:
-        zigzag = data[position]
-        position += 1
-        if zigzag > 127:
-            zigzag, position = decode_unsigned(data, position - 1)
-        end = position + (zigzag >> 1)
-        if zigzag & 1 or end > len(data):
-            raise ProtocolError("its length does not fit the batch")
-        zigzag = data[position + 1]  # the byte before it is the attributes, of which none are defined
-        position += 2
-        if zigzag > 127:
-            zigzag, position = decode_unsigned(data, position - 1, 64)
-        timestamp_delta = (zigzag >> 1) ^ -(zigzag & 1)
-        zigzag = data[position]
-        position += 1
-        if zigzag > 127:
-            zigzag, position = decode_unsigned(data, position - 1)
-        if zigzag != offset_delta << 1:
-            raise ProtocolError(f"its offset delta is {(zigzag >> 1) ^ -(zigzag & 1)}")
-        key = data[position]
-        position += 1
-        if key > 127:
-            key, position = decode_unsigned(data, position - 1)
-        position += key >> 1
-        value = data[position]
-        position += 1
-        if value > 127:
-            value, position = decode_unsigned(data, position - 1)
-        position += value >> 1
-        if (key & 1 and key != 1) or (value & 1 and value != 1):
-            raise ProtocolError("a length is negative")
-        count = data[position]
-        position += 1
-        if count > 127:
-            count, position = decode_unsigned(data, position - 1)
-        if count & 1 or count >> 1 > end - position:
-            raise ProtocolError("its number of headers cannot be")
-        for _ in range(count >> 1):
-            name = data[position]
-            position += 1
-            if name > 127:
-                name, position = decode_unsigned(data, position - 1)
-            position += name >> 1
-            value = data[position]
-            position += 1
-            if value > 127:
-                value, position = decode_unsigned(data, position - 1)
-            position += value >> 1
-            if name & 1 or (value & 1 and value != 1):
-                raise ProtocolError("a length in a header is negative")
-    except IndexError:
-        raise ProtocolError("it is cut") from None
-    if position != end:
-        raise _misfit(position, end)
-    return end, timestamp_delta, key == 1
 
 
 def _record_bounds(data: Buffer, position: int) -> tuple[int, int]:
@@ -474,236 +408,6 @@ def _header_count(data: Buffer, position: int, end: int) -> tuple[int, int]:
     if not 0 <= count <= end - position:
         raise ProtocolError(f"it cannot have {count} headers")
     return count, position
-
-
-def _misfit(position: int, end: int) -> ProtocolError:
-    return ProtocolError(f"its fields end at {position}, it ends at {end}")
-
-
-def _skim_headers(block: Buffer, at: int, count: int) -> int:
-    """Where the last byte of headers with lengths of one byte is, given the zig-zag of their count, which is `at`.
-
-    -1 if they have others or are cut. Raises IndexError.
-    """
-    if count & 0x81:  # negative, or of more bytes
-        return -1
-    for _ in range(count >> 1):
-        name = block[at + 1]
-        at += (name >> 1) + 1
-        value = block[at + 1]
-        at += (value >> 1) + 1
-        if name & 0x81 or (value & 0x81 and value != 1):
-            return -1
-    return at if at < len(block) else -1
-
-
-class Walk(NamedTuple):
-    """What `walk` found out. Indexes are those of records in the batch, ascending."""
-
-    max_timestamp_delta: int  # ms after the base timestamp; 0 without records
-    null_keys: Sequence[int]  # records without a key; empty unless asked for
-    bad_timestamps: Sequence[int]  # records outside the range asked for
-
-
-_CHUNK = 64  # so many offset deltas in a row differ in the first byte of their varint only
-# Two bytes, read as one number: `& 0x8080` is this if they are one varint, and 0 if the first alone is one.
-_CONTINUES = 0x80
-# The fields in front of a key: length, attributes (skipped), timestamp delta, offset delta (a third byte is looked at
-# apart), key length. [length has two bytes][timestamp delta has two bytes][bytes of offset delta - 1] -> call, size.
-_LAYOUTS = [
-    [
-        [
-            (layout.unpack_from, layout.size)
-            for layout in map(struct.Struct, (f"<{fields}{d}B" for d in ("B", "H", "Hx")))
-        ]
-        for fields in (f"{length}xB", f"{length}xH")
-    ]
-    for length in "BH"
-]
-
-
-def walk(
-    block: Buffer,
-    count: int,
-    *,
-    base_timestamp: int = 0,
-    timestamp_range: tuple[int, int] | None = None,
-    keys_required: bool = False,
-) -> Walk:
-    """Check that an uncompressed `block` holds exactly `count` records, well-formed, with offset deltas 0, 1, 2...
-
-    `timestamp_range` (first and last ms allowed, given `base_timestamp`; -1, no timestamp, is always allowed) and
-    `keys_required` collect offenders instead of raising. Raises KafkaError INVALID_RECORD with the record's index.
-
-    Records that are laid out alike are checked by columns (record_runs), the others one by one. That is the dearest
-    part of Produce with small records, hence its shape: one struct call reads all fields in front of a key, for the
-    widths that the record before had, or one more where the length has another. Whatever is not as guessed (other
-    widths, the block's last bytes, damage) is left to `_skim_record`.
-    """
-    grid: bytes | bytearray = b""
-    if count >= LEAST:  # 5 us for 256 KiB of a view, of which a column takes ten times as long
-        block = grid = bytes(block) if isinstance(block, memoryview) else block
-    position = size = 0
-    min_delta, max_delta = 1 << 63, -1 << 63
-    length_before = timestamp_before = -1  # as read
-    keys = 0  # all key lengths or-ed: odd if one is null
-    length_mark = _CONTINUES if len(block) and block[0] > 127 else 0
-    timestamp_mark = first = 0
-    last = len(block) - 1
-    while first < count:
-        # Records of many sizes pay for this look only: one of the last record's size must lead to another's first byte.
-        if count - first >= LEAST and (
-            not size or (position + size < last and block[position] == block[position + size + 1])
-        ):
-            run = uniform_run(grid, position, first, count - first)
-            if run is not None:
-                max_delta = max(max_delta, run.most_timestamp_delta)
-                min_delta = min(min_delta, run.least_timestamp_delta)
-                keys |= run.key
-                first += run.records
-                position = run.end
-                continue
-        following = min(count, (first | _CHUNK - 1) + 1)
-        third = 0
-        if first < _CHUNK:
-            more_bytes, raw_first = 0, first << 1
-        elif first < 1 << 13:
-            more_bytes, raw_first = 1, first << 2 & 0x7F00 | first << 1 & 0x7E | 0x80
-        else:
-            more_bytes, raw_first = 2, first << 2 & 0x7F00 | first << 1 & 0x7E | 0x8080
-            third = first >> 13 if first < 1 << 20 else 0x100  # four bytes: no guess will do
-        unpack, width = _LAYOUTS[length_mark > 0][timestamp_mark > 0][more_bytes]
-        for raw_delta in range(raw_first, raw_first + 2 * (following - first), 2):
-            while True:
-                try:
-                    length, timestamp, delta, key = unpack(block, position)
-                    if (
-                        delta == raw_delta
-                        and (length == length_before or length & 0x8081 == length_mark)  # bit 0: negative
-                        and (timestamp == timestamp_before or timestamp & 0x8080 == timestamp_mark)
-                        and (not key & 0x81 or key == 1)
-                        and (not third or block[position + width - 2] == third)
-                    ):
-                        at = position + width + (key >> 1)
-                        value = block[at]
-                        if value > 127:
-                            value = value & 127 | block[at + 1] << 7  # a third byte would reach beyond the record
-                            at += (value >> 1) + 2
-                        else:
-                            at += (value >> 1) + 1
-                        headers = block[at]
-                        if headers:
-                            at = _skim_headers(block, at, headers)
-                        if length != length_before:
-                            length_before = length
-                            size = (1 if length_mark else 0) + ((length & 127 | length >> 1 & 0x3F80) >> 1)
-                        if at == position + size and (not value & 1 or value == 1):
-                            if timestamp != timestamp_before:
-                                timestamp_before = timestamp
-                                zigzag = timestamp & 127 | timestamp >> 1 & 0x3F80
-                                timestamp_delta = (zigzag >> 1) ^ -(zigzag & 1)
-                                if timestamp_delta > max_delta:
-                                    max_delta = timestamp_delta
-                                if timestamp_delta < min_delta:
-                                    min_delta = timestamp_delta
-                            keys |= key
-                            position = at + 1
-                            break
-                except (IndexError, struct.error):
-                    pass
-                mark = _CONTINUES if position <= last and block[position] > 127 else 0
-                if mark != length_mark:  # the length has another width: again with that, at half of a skim
-                    length_mark = mark
-                    unpack, width = _LAYOUTS[length_mark > 0][timestamp_mark > 0][more_bytes]
-                    length_before = timestamp_before = -1
-                    continue
-                index = first + (raw_delta - raw_first >> 1)
-                try:
-                    end, timestamp_delta, null_key = _skim_record(block, position, index)
-                except ProtocolError as error:
-                    raise _invalid(index, error.message) from None
-                if timestamp_delta > max_delta:
-                    max_delta = timestamp_delta
-                if timestamp_delta < min_delta:
-                    min_delta = timestamp_delta
-                keys |= null_key
-                length_mark = _CONTINUES if end - position > 64 else 0
-                timestamp_mark = 0 if -64 <= timestamp_delta < 64 else _CONTINUES
-                unpack, width = _LAYOUTS[length_mark > 0][timestamp_mark > 0][more_bytes]
-                length_before = timestamp_before = -1
-                position = end
-                break
-        first = following
-    if position != len(block):
-        raise KafkaError(ErrorCode.INVALID_RECORD, f"{len(block) - position} bytes after the last record")
-    null_keys: Sequence[int] = ()
-    if keys_required and keys & 1:
-        null_keys = [index for index, (_, null_key) in enumerate(_skim(block, count)) if null_key]
-    bad_timestamps: Sequence[int] = ()
-    if timestamp_range is not None and count > 0:
-        lowest, highest = timestamp_range
-        if base_timestamp + min_delta < lowest or base_timestamp + max_delta > highest:
-            bad_timestamps = [
-                index
-                for index, (delta, _) in enumerate(_skim(block, count))
-                if not lowest <= base_timestamp + delta <= highest and base_timestamp + delta != NO_TIMESTAMP
-            ]
-    return Walk(max_delta if count > 0 else 0, null_keys, bad_timestamps)
-
-
-def _skim(block: Buffer, count: int) -> Iterator[tuple[int, bool]]:
-    """(timestamp delta, whether the key is null) of each record of a block that was walked."""
-    position = 0
-    for index in range(count):
-        position, timestamp_delta, null_key = _skim_record(block, position, index)
-        yield timestamp_delta, null_key
-
-
-Entry = tuple[int, int, int, int, "bytes | None", bool]
-"""Of a stored record: end, timestamp delta, position of its offset delta, offset delta, key, whether it has a value."""
-
-
-def entries(block: bytes, count: int) -> Iterator[Entry]:
-    """Where the records of an uncompressed block lie, and what compaction asks of them; offset deltas may have gaps.
-
-    Each record starts where the one before ends. Raises KafkaError INVALID_RECORD.
-    """
-    position = index = 0
-    try:
-        for index in range(count):  # noqa: B007  # named in the error
-            zigzag = block[position]
-            position += 1
-            if zigzag > 127:
-                zigzag, position = decode_unsigned(block, position - 1)
-            end = position + (zigzag >> 1)
-            if zigzag & 1 or end > len(block):
-                raise ProtocolError("its length does not fit the batch")
-            zigzag = block[position + 1]  # the byte before it is the attributes, of which none are defined
-            position += 2
-            if zigzag > 127:
-                zigzag, position = decode_unsigned(block, position - 1, 64)
-            timestamp_delta = (zigzag >> 1) ^ -(zigzag & 1)
-            tail = position
-            offset_delta = block[position]
-            position += 1
-            if offset_delta > 127:
-                offset_delta, position = decode_unsigned(block, tail)
-            size = block[position]
-            position += 1
-            if size > 127:
-                size, position = decode_unsigned(block, position - 1)
-            key: bytes | None = None
-            if not size & 1:
-                key = block[position : position + (size >> 1)]
-                position += size >> 1
-            if position >= end or offset_delta & 1:
-                raise _misfit(position, end)
-            yield end, timestamp_delta, tail, offset_delta >> 1, key, block[position] != 1  # 1: the length of null
-            position = end
-    except (ProtocolError, IndexError) as error:
-        raise _invalid(index, error.message if isinstance(error, ProtocolError) else "it is cut") from None
-    if position != len(block):
-        raise KafkaError(ErrorCode.INVALID_RECORD, f"{len(block) - position} bytes after the last record")
 
 
 # Building and stamping

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ottla.wire import records
+from ottla.wire import walk as walking
 from ottla.wire.errors import KafkaError
 from ottla.wire.record_runs import LEAST, WINDOW, uniform_run
-from ottla.wire.records import RECORDS, Record, Walk, build_batch, walk
+from ottla.wire.records import RECORDS, Record, build_batch
+from ottla.wire.walk import Walk, walk
 
 T0 = 1_700_000_000_000
 
@@ -25,7 +26,8 @@ def alike(count: int, *, size: int = 20, key: bytes | None = None, step_ms: int 
 
 def one_by_one(block: bytes, count: int) -> Walk | str:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(records, "uniform_run", lambda *_: None)
+        patch.setattr(walking, "mixed_run", lambda *_: None)
+        patch.setattr(walking, "uniform_run", lambda *_: None)
         return verdict(block, count)
 
 

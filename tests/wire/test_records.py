@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from ottla.wire import records as r
 from ottla.wire.compression import Codec
 from ottla.wire.errors import ErrorCode, KafkaError, ProtocolError
-from ottla.wire.records import ControlRecordType, Record, RecordBatch, TimestampType, batches, build_batch, walk
+from ottla.wire.records import ControlRecordType, Record, RecordBatch, TimestampType, batches, build_batch
 from ottla.wire.varint import encode_zigzag
+from ottla.wire.walk import walk
 
 BUDGET = 1 << 20
 GOLDEN = {
