@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from ottla.commands.base import CommandError
@@ -35,10 +38,48 @@ def read(
     With both None: for ever. An empty batch says that nothing came for a moment. If nothing comes for `idle_ms` though
     the ends are not reached, raises CommandError.
     """
+    with _interrupted_between_polls() as raise_if_interrupted:
+        yield from _read(consumer, ends, count, idle_ms, raise_if_interrupted)
+
+
+@contextmanager
+def _interrupted_between_polls() -> Iterator[Callable[[], None]]:
+    """Ctrl-C is heard where the function given is called: in the middle of a poll it would leave the library's loop as
+    it is, and closing waits for that, for ever at times. A second one is heard at once.
+    """
+    if threading.current_thread() is not threading.main_thread():  # signals are none of its business
+        yield lambda: None
+        return
+    interrupted = False
+
+    def note(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        signal.signal(signal.SIGINT, before)
+
+    def raise_if_interrupted() -> None:
+        if interrupted:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield raise_if_interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _read(
+    consumer: KafkaConsumer,
+    ends: dict[Partition, int] | None,
+    count: int | None,
+    idle_ms: int | None,
+    raise_if_interrupted: Callable[[], None],
+) -> Iterator[list[Any]]:
     clock = SystemClock()
     last = clock.mono_ms()
     left = count
     while left is None or left > 0:
+        raise_if_interrupted()
         if ends is not None and _reached(consumer, ends):
             return
         found = consumer.poll(timeout_ms=_POLL_MS, max_records=min(_MAX_RECORDS, left or _MAX_RECORDS))

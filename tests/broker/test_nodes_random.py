@@ -60,7 +60,7 @@ class Writer:
             node = self._believed[index]
             try:
                 answer = await (await self._client(node)).ask(request, 10)
-            except OSError:  # the node is down
+            except (OSError, trio.BrokenResourceError):  # the node is down
                 self._clients.pop(node, None)
                 self._believed[index] = random.choice(NODES)
             else:
