@@ -130,10 +130,11 @@ class SpareRooms:
         return len(self._rooms)
 
     def take(self, beginning: memoryview, total: int) -> bytearray:
-        """A buffer that begins with a copy of the `beginning` of a frame of `total` bytes; perhaps a longer one."""
+        """A buffer that begins with a copy of the `beginning` of a frame of `total` bytes."""
         nbytes = len(beginning)
         if total >= LARGE_FRAME_BYTES and self._rooms and len(self._rooms[-1]) >= nbytes:
             room = self._rooms.pop()
+            del room[total:]  # the budget counts what a frame has
             with memoryview(room) as view:
                 view[:nbytes] = beginning
             return room
@@ -143,7 +144,7 @@ class SpareRooms:
         """It is needed no more, unless somebody still looks at it: then it stays theirs."""
         if LARGE_FRAME_BYTES <= len(room) <= MOST_SPARE_BYTES and len(self._rooms) < SPARE_ROOMS:
             try:
-                room.pop()
+                room.append(room.pop())
             except BufferError:
                 return
             self._rooms.append(room)

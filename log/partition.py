@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from collections.abc import Sequence
 
 from ottla.log.config import MAX_LONG, LogConfig
 from ottla.log.door import Appended, Done, Outcome, Pending, ProducerView, ReadResult, TimestampOffset
@@ -368,6 +369,10 @@ class Partition:
                     if not min_one_batch:
                         return Done(ReadResult(_NOTHING, high_watermark, stable, log_start))
                     nbytes = found.size
+            aborted: Sequence[AbortedTransaction] = ()
+            if committed_only:
+                upper_offset = offset_after(self.segments, segment, position + nbytes, self.log_end_offset)
+                aborted = self.aborted_transactions(offset, upper_offset)
             file = segment.handle.file
             if file is None:
                 file = segment.handle.open()
@@ -379,13 +384,9 @@ class Partition:
             records = fs.pread(file.fd, nbytes, position) if nbytes <= SMALL_READ_BYTES else _NOTHING
             if len(records) != nbytes:
                 records = StoredSlice(fs, file, position, nbytes)
-            if committed_only:
-                upper_offset = offset_after(self.segments, segment, position + nbytes, self.log_end_offset)
-                aborted = self.aborted_transactions(offset, upper_offset)
-                return Done(ReadResult(records, high_watermark, stable, log_start, aborted))
         except (OSError, DamagedBatchError) as error:
             raise self.unreadable(error) from error
-        return Done(ReadResult(records, high_watermark, stable, log_start))
+        return Done(ReadResult(records, high_watermark, stable, log_start, aborted))
 
     @property
     def appends_at_once(self) -> bool:

@@ -96,9 +96,9 @@ def _with_odd_ones(
             break
         numbers.append(timestamp_delta)
         null_key |= null
-    if count < LEAST:
-        return None
     good = [not mark for mark in marks[:count]]
+    if count < LEAST or not any(good):  # all in front of a damaged one may be odd
+        return None
     least, greatest = bounds(*(bytes(compress(column, good)) for column in times))
     return Run(
         count,

@@ -192,3 +192,19 @@ def test_what_is_no_run() -> None:
     assert mixed_run(block, len(block), BEFORE, 200) is None
     assert mixed_run(block[: at + 3], at, BEFORE, 200) is None
     assert mixed_run(block_of([*of_sizes([9] * 64), *rows[64:]])[:-1], 64 * 16, BEFORE, 236) is not None
+
+
+@pytest.mark.parametrize("first", range(730, 742))
+def test_odd_ones_up_to_a_damaged_one(first: int) -> None:
+    """From where a run begins (736 is such a place): it is the damaged one that is named."""
+    rows = of_sizes(mixed(3200, 20, 180))
+    for at in range(first, 796):
+        rows[at].value = None
+    block = bytearray(block_of(rows))
+    damaged = start_of(rows, 796)
+    offset_delta_at = damaged + (2 if block[damaged] > 127 else 1) + 2  # behind the attributes and the timestamp
+    block[offset_delta_at] ^= 2
+    said = verdict(bytes(block), len(rows))
+    assert isinstance(said, str)
+    assert "797" in said
+    agree(bytes(block), len(rows))
