@@ -7,13 +7,17 @@ RUN := .venv
 DEV := .venv-dev
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test test-long test-soak lint bench bench-quick bench-wire clean
+# the Python clients of the compatibility tests, pinned; those of other languages build on first use
+CLIENTS := $(patsubst %,compat_tests/%/requirements.txt,kafka_python confluent aiokafka)
+
+.PHONY: help serve test test-long test-soak compat lint bench bench-quick bench-wire clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
 	@echo 'make serve      a broker on localhost:9092; more flags: make serve ARGS="--topic orders:6 --ephemeral"'
 	@echo 'make test       all tests with the Python clients, about 8 minutes on two cores'
 	@echo 'make test-long  the tests that take longer, with clients in Java and Go'
+	@echo 'make compat     every other client library: Java, Go, JavaScript, Rust, frameworks; one: make compat CLIENT=kafkajs'
 	@echo 'make test-soak  the same at length: storms with every client, twenty crashes of client or broker each'
 	@echo 'make lint       style and types'
 	@echo 'make bench      how fast Ottla is beside Apache Kafka and kfake, where Java with Maven, or Go, are there'
@@ -26,10 +30,13 @@ serve: $(RUN)/installed
 	@trap : INT; $(RUN)/bin/ottla serve $(ARGS)
 
 test: $(DEV)/installed
-	@$(DEV)/bin/python -m pytest -m 'not long and not soak'
+	@$(DEV)/bin/python -m pytest -m 'not long and not soak and not compat'
 
 test-long: $(DEV)/installed
-	@$(DEV)/bin/python -m pytest -m 'long and not soak'
+	@$(DEV)/bin/python -m pytest -m 'long and not soak and not compat'
+
+compat: $(DEV)/installed
+	@$(DEV)/bin/python -m pytest $(if $(CLIENT),-m 'not soak' compat_tests/$(CLIENT),-m compat)
 
 test-soak: $(DEV)/installed
 	@$(DEV)/bin/python -m pytest -m soak
@@ -60,11 +67,11 @@ $(RUN)/installed: pyproject.toml README.md $(SOURCES)
 	@rm -rf build
 	@touch $@
 
-$(DEV)/installed: pyproject.toml
+$(DEV)/installed: pyproject.toml $(CLIENTS)
 	@$(call enough_python)
 	@echo 'installing Ottla with its test tools into $(DEV)' >&2
 	@test -x $(DEV)/bin/python || $(PYTHON) -m venv $(DEV)
-	@$(DEV)/bin/python $(PIP) install -e '.[test,lint,bench]'
+	@$(DEV)/bin/python $(PIP) install -e '.[test,lint,bench]' $(addprefix -r ,$(CLIENTS))
 	@touch $@
 
 define enough_python

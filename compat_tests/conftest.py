@@ -9,6 +9,8 @@ import pytest
 from compat_tests.gate import Gate
 from compat_tests.harness import Broker, make_broker
 
+pytest.register_assert_rewrite("compat_tests.scenarios", "compat_tests.member", "compat_tests.driving")
+
 _numbers = itertools.count()
 
 
@@ -38,3 +40,18 @@ def gated(tmp_path: Path) -> Iterator[tuple[Broker, Gate]]:
 def fresh() -> Callable[[str], str]:
     """Makes a name that no other test of this run has."""
     return lambda word: f"{word}-{next(_numbers)}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A scenario that needs what its client lacks does not exist for that client."""
+    lacking = [item for item in items if _lacked(item)]
+    if lacking:
+        config.hook.pytest_deselected(items=lacking)
+        items[:] = [item for item in items if item not in set(lacking)]
+
+
+def _lacked(item: pytest.Item) -> list[str]:
+    """What the scenario needs and its client lacks."""
+    adapter = getattr(getattr(item, "cls", None), "adapter", None)
+    needed = [feature for mark in item.iter_markers("needs") for feature in mark.args]
+    return [feature for feature in needed if adapter and feature in adapter.lacks]

@@ -15,6 +15,7 @@ from typing import Self
 
 from compat_tests.harness import DEADLINE_S
 
+PRODUCE = 0
 METADATA, JOIN_GROUP, HEARTBEAT, LEAVE_GROUP, SYNC_GROUP = 3, 11, 12, 13, 14
 _KEPT = {METADATA, JOIN_GROUP, HEARTBEAT, LEAVE_GROUP, SYNC_GROUP}
 
@@ -40,6 +41,7 @@ class Gate:
         self.connections = 0  # accepted and forwarded, ever
         self.turned_away = 0  # closed at once, ever: the broker was away
         self._losses: Counter[int] = Counter()  # api key -> how many requests are still to get lost
+        self._lost_answers: Counter[int] = Counter()  # and how many are to be carried out and never answered
         self._changed = threading.Condition()
         self._sockets: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -68,6 +70,11 @@ class Gate:
         """The next requests of that API end their connections in place of reaching the broker."""
         with self._changed:
             self._losses[api_key] = count
+
+    def lose_answers(self, api_key: int, count: int) -> None:
+        """The next requests of that API reach the broker; their connections end in place of the answer."""
+        with self._changed:
+            self._lost_answers[api_key] = count
 
     def wait_for(self, condition: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> None:
         """Waits until the condition holds; it is looked at again after each request and each turning away."""
@@ -107,22 +114,31 @@ class Gate:
                 self._sockets.add(one)
             with self._changed:
                 self.connections += 1
-            threading.Thread(target=self._pump, args=(client, upstream, True), daemon=True).start()
-            threading.Thread(target=self._pump, args=(upstream, client, False), daemon=True).start()
+            deaf = threading.Event()  # the client hears no more: the next answer ends the connection
+            threading.Thread(target=self._pump_requests, args=(client, upstream, deaf), daemon=True).start()
+            threading.Thread(target=self._pump_answers, args=(upstream, client, deaf), daemon=True).start()
 
-    def _pump(self, source: socket.socket, target: socket.socket, watched: bool) -> None:
+    def _pump_requests(self, client: socket.socket, upstream: socket.socket, deaf: threading.Event) -> None:
         pending = bytearray()
         with contextlib.suppress(OSError):
-            while chunk := source.recv(1 << 16):
-                if watched:
-                    pending += chunk
-                    self._take_frames(pending)
-                target.sendall(chunk)
-        for one in (source, target):
+            while chunk := client.recv(1 << 16):
+                pending += chunk
+                self._take_frames(pending, deaf)
+                upstream.sendall(chunk)
+        self._end(client, upstream)
+
+    def _pump_answers(self, upstream: socket.socket, client: socket.socket, deaf: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while (chunk := upstream.recv(1 << 16)) and not deaf.is_set():
+                client.sendall(chunk)
+        self._end(client, upstream)
+
+    def _end(self, *sockets: socket.socket) -> None:
+        for one in sockets:
             _shut(one)
             self._sockets.discard(one)
 
-    def _take_frames(self, pending: bytearray) -> None:
+    def _take_frames(self, pending: bytearray, deaf: threading.Event) -> None:
         while len(pending) >= 4:
             size = int.from_bytes(pending[:4], "big", signed=True)
             if size < 8 or len(pending) < 4 + size:
@@ -134,6 +150,9 @@ class Gate:
                 if self._losses[api_key] > 0:
                     self._losses[api_key] -= 1
                     raise ConnectionError("lost")
+                if self._lost_answers[api_key] > 0:
+                    self._lost_answers[api_key] -= 1
+                    deaf.set()
                 self.requests.append(Request(time.monotonic(), api_key, api_version, frame))
                 self._changed.notify_all()
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any, NamedTuple, Self
 
-from compat_tests.client import MemberConfig, load_client
+from compat_tests.client import Client, MemberConfig, load_client
 from compat_tests.drivers import driver, flags, has_driver
 from compat_tests.harness import DEADLINE_S, ROOT
 
@@ -259,6 +259,11 @@ def _main() -> None:
     parser.add_argument("arguments", type=json.loads)
     arguments = parser.parse_args().arguments
     client = load_client(arguments.pop("client"))(arguments.pop("bootstrap"))
+    serve_member(client, MemberConfig(**arguments))
+
+
+def serve_member(client: Client, config: MemberConfig) -> None:
+    """Runs the member in this process: commands from standard input, events to standard output."""
     stop, hold, go = threading.Event(), threading.Event(), threading.Event()
 
     def read_commands() -> None:
@@ -276,7 +281,7 @@ def _main() -> None:
             go.clear()
 
     threading.Thread(target=read_commands, daemon=True).start()
-    client.run_member(MemberConfig(**arguments), emit, stop)
+    client.run_member(config, emit, stop)
 
 
 if __name__ == "__main__":

@@ -4,26 +4,25 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
+import aiokafka
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError
 
+from compat_tests.aiokafka.admin import Administration, refusal, refusals
 from compat_tests.client import (
-    Client,
     Emit,
     MemberConfig,
     Outgoing,
-    Partitioner,
     Reader,
     Received,
     Sender,
-    SendError,
     Sent,
+    by_crc32,
 )
 from compat_tests.harness import DEADLINE_S
 
@@ -56,11 +55,18 @@ async def _inside(factory: Callable[[], T]) -> T:
 
 class _Sender(Sender):
     def __init__(
-        self, bootstrap: str, compression: str | None, partitioner: Partitioner | None, idempotent: bool
+        self,
+        bootstrap: str,
+        compression: str | None,
+        partitioner: str | None,
+        idempotent: bool,
+        transactional_id: str | None,
     ) -> None:
         options: dict[str, Any] = {}
         if partitioner is not None:
-            options["partitioner"] = lambda key, every, available: partitioner(key, len(every))
+            options["partitioner"] = lambda key, every, available: by_crc32(key, len(every))
+        if transactional_id is not None:
+            options["transactional_id"] = transactional_id
         self._loop = _Loop()
         self._producer = self._loop.run(
             _inside(
@@ -88,20 +94,43 @@ class _Sender(Sender):
             ]
             return [Sent(one.partition, one.offset) for one in await asyncio.gather(*futures)]
         except KafkaError as error:
-            name = "MESSAGE_TOO_LARGE" if getattr(error, "errno", None) == 10 else type(error).__name__
-            raise SendError(name) from error
+            raise refusal(error) from error
+
+    def begin(self) -> None:
+        self._transact(self._producer.begin_transaction())
+
+    def commit(self) -> None:
+        self._transact(self._producer.commit_transaction())
+
+    def abort(self) -> None:
+        self._transact(self._producer.abort_transaction())
+
+    def send_offsets(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+        positions = {TopicPartition(topic, partition): offset for partition, offset in offsets.items()}
+        self._transact(self._producer.send_offsets_to_transaction(positions, group))
+
+    def _transact(self, step: Coroutine[Any, Any, None]) -> None:
+        with refusals():
+            self._loop.run(step)
 
     def __exit__(self, *_: object) -> None:
-        self._loop.run(self._producer.stop())
-        self._loop.close()
+        try:
+            with refusals():
+                self._loop.run(self._producer.stop())
+        finally:
+            self._loop.close()
 
 
 class _Reader(Reader):
-    def __init__(self, bootstrap: str, topic: str, partitions: Sequence[int]) -> None:
+    def __init__(self, bootstrap: str, topic: str, partitions: Sequence[int], isolation: str) -> None:
         self._partitions = [TopicPartition(topic, partition) for partition in partitions]
         self._loop = _Loop()
         self._consumer = self._loop.run(
-            _inside(lambda: AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False))
+            _inside(
+                lambda: AIOKafkaConsumer(
+                    bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level=isolation
+                )
+            )
         )
         self._loop.run(self._consumer.start())
         self._loop.run(_inside(lambda: self._consumer.assign(self._partitions)))
@@ -142,6 +171,14 @@ class _Reader(Reader):
                 ]
         return taken
 
+    def pause(self, partitions: Sequence[int]) -> None:
+        held = [one for one in self._partitions if one.partition in partitions]
+        self._loop.run(_inside(lambda: self._consumer.pause(*held)))
+
+    def resume(self, partitions: Sequence[int]) -> None:
+        held = [one for one in self._partitions if one.partition in partitions]
+        self._loop.run(_inside(lambda: self._consumer.resume(*held)))
+
     def __exit__(self, *_: object) -> None:
         self._loop.run(self._consumer.stop())
         self._loop.close()
@@ -169,30 +206,31 @@ class _Listener(ConsumerRebalanceListener):
         self._emit("assigned", sorted(p.partition for p in assigned))
 
 
-class Adapter(Client):
+class Adapter(Administration):
     """aiokafka."""
 
     name = "aiokafka"
+    lacks: ClassVar = {
+        "assignor.cooperative-sticky": "its assignors are range, roundrobin and sticky, all eager",
+        "protocol.consumer": "no KIP-848",
+        "delete_group": "its admin client has no DeleteGroups",
+    }
 
-    def create_topic(self, topic: str, partitions: int = 1, configs: Mapping[str, str] | None = None) -> None:
-        async def create() -> Any:
-            admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-            await admin.start()
-            try:
-                return await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=dict(configs or {}))])
-            finally:
-                await admin.close()
-
-        answer = asyncio.run(create())
-        assert [error[1] for error in answer.topic_errors] == [0], answer
+    def version(self) -> str:
+        return str(aiokafka.__version__)
 
     def sender(
-        self, *, compression: str | None = None, partitioner: Partitioner | None = None, idempotent: bool = True
+        self,
+        *,
+        compression: str | None = None,
+        partitioner: str | None = None,
+        idempotent: bool = True,
+        transactional_id: str | None = None,
     ) -> Sender:
-        return _Sender(self.bootstrap, compression, partitioner, idempotent)
+        return _Sender(self.bootstrap, compression, partitioner, idempotent, transactional_id)
 
-    def reader(self, topic: str, partitions: Sequence[int]) -> Reader:
-        return _Reader(self.bootstrap, topic, partitions)
+    def reader(self, topic: str, partitions: Sequence[int], *, isolation: str = "read_uncommitted") -> Reader:
+        return _Reader(self.bootstrap, topic, partitions, isolation)
 
     def committed(self, group: str, topic: str, partitions: Sequence[int]) -> dict[int, int | None]:
         async def committed() -> dict[int, int | None]:
@@ -226,7 +264,7 @@ class Adapter(Client):
                 await consumer.commit(listener.due)
             except KafkaError as error:
                 if batches:
-                    emit("commit_failed", type(error).__name__)
+                    emit("commit_failed", refusal(error).name)
             else:
                 emit("committed", {p.partition: offset for p, offset in listener.due.items()})
                 listener.due.clear()

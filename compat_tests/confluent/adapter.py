@@ -3,32 +3,39 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+import confluent_kafka
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from compat_tests.client import (
-    Client,
     Emit,
     MemberConfig,
     Outgoing,
-    Partitioner,
     Reader,
     Received,
+    RefusedError,
     Sender,
-    SendError,
     Sent,
+    by_crc32,
 )
+from compat_tests.confluent.admin import Administration, error_name, refusals
 from compat_tests.harness import DEADLINE_S
 
 
 class _Sender(Sender):
     def __init__(
-        self, bootstrap: str, compression: str | None, partitioner: Partitioner | None, idempotent: bool
+        self,
+        bootstrap: str,
+        compression: str | None,
+        partitioner: str | None,
+        idempotent: bool,
+        transactional_id: str | None,
     ) -> None:
-        self._choose = partitioner
+        self._bootstrap = bootstrap
+        self._choose = by_crc32 if partitioner else None
         self._partitions: dict[str, int] = {}
+        options: dict[str, Any] = {} if transactional_id is None else {"transactional.id": transactional_id}
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -39,8 +46,12 @@ class _Sender(Sender):
                 "queue.buffering.max.messages": 1_000_000,
                 # no key: another random partition each ms, not each 10; 100,000 records are sent within a few
                 "sticky.partitioning.linger.ms": 1,
+                **options,
             }
         )
+        if transactional_id is not None:
+            with refusals():
+                self._producer.init_transactions(DEADLINE_S)
 
     def send(self, topic: str, records: Iterable[Outgoing]) -> list[Sent]:
         reports: list[tuple[KafkaError | None, int | None, int | None] | None] = []
@@ -68,17 +79,37 @@ class _Sender(Sender):
             )
             if place % 1_000 == 0:
                 self._producer.poll(0)
-        assert self._producer.flush(3 * DEADLINE_S) == 0, "records without an acknowledgement"
+        with refusals():  # a fenced one raises
+            assert self._producer.flush(3 * DEADLINE_S) == 0, "records without an acknowledgement"
         sent = []
         for report in reports:
             assert report is not None
             error, acked, offset = report
             if error is not None:
-                raise SendError("MESSAGE_TOO_LARGE" if error.code() == KafkaError.MSG_SIZE_TOO_LARGE else error.name())
+                raise RefusedError(error_name(error))
             assert acked is not None
             assert offset is not None
             sent.append(Sent(acked, offset))
         return sent
+
+    def begin(self) -> None:
+        with refusals():
+            self._producer.begin_transaction()
+
+    def commit(self) -> None:
+        with refusals():
+            self._producer.commit_transaction(DEADLINE_S)
+
+    def abort(self) -> None:
+        with refusals():
+            self._producer.abort_transaction(DEADLINE_S)
+
+    def send_offsets(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+        consumer = Consumer({"bootstrap.servers": self._bootstrap, "group.id": group})
+        positions = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+        with refusals():
+            self._producer.send_offsets_to_transaction(positions, consumer.consumer_group_metadata(), DEADLINE_S)
+        consumer.close()
 
     def _partition_count(self, topic: str) -> int:
         if topic not in self._partitions:
@@ -86,14 +117,22 @@ class _Sender(Sender):
         return self._partitions[topic]
 
     def __exit__(self, *_: object) -> None:
-        self._producer.flush(5)
+        with refusals():
+            self._producer.flush(5)
 
 
 class _Reader(Reader):
-    def __init__(self, bootstrap: str, topic: str, partitions: Sequence[int]) -> None:
+    def __init__(self, bootstrap: str, topic: str, partitions: Sequence[int], isolation: str) -> None:
         self._topic = topic
         self._partitions = list(partitions)
-        self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False})
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": "unused",
+                "enable.auto.commit": False,
+                "isolation.level": isolation,
+            }
+        )
 
     def seek_beginning(self) -> None:
         self.seek({p: self._watermarks(p)[0] for p in self._partitions})
@@ -131,6 +170,12 @@ class _Reader(Reader):
                 )
         return taken
 
+    def pause(self, partitions: Sequence[int]) -> None:
+        self._consumer.pause([TopicPartition(self._topic, p) for p in partitions])
+
+    def resume(self, partitions: Sequence[int]) -> None:
+        self._consumer.resume([TopicPartition(self._topic, p) for p in partitions])
+
     def _watermarks(self, partition: int) -> tuple[int, int]:
         low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), DEADLINE_S)
         return low, high
@@ -139,22 +184,27 @@ class _Reader(Reader):
         self._consumer.close()
 
 
-class Adapter(Client):
+class Adapter(Administration):
     """confluent-kafka, on librdkafka."""
 
     name = "confluent"
+    lacks: ClassVar = {"assignor.sticky": "librdkafka has range, roundrobin and cooperative-sticky"}
 
-    def create_topic(self, topic: str, partitions: int = 1, configs: Mapping[str, str] | None = None) -> None:
-        admin = AdminClient({"bootstrap.servers": self.bootstrap})
-        admin.create_topics([NewTopic(topic, partitions, config=dict(configs or {}))])[topic].result(DEADLINE_S)
+    def version(self) -> str:
+        return str(confluent_kafka.__version__)
 
     def sender(
-        self, *, compression: str | None = None, partitioner: Partitioner | None = None, idempotent: bool = True
+        self,
+        *,
+        compression: str | None = None,
+        partitioner: str | None = None,
+        idempotent: bool = True,
+        transactional_id: str | None = None,
     ) -> Sender:
-        return _Sender(self.bootstrap, compression, partitioner, idempotent)
+        return _Sender(self.bootstrap, compression, partitioner, idempotent, transactional_id)
 
-    def reader(self, topic: str, partitions: Sequence[int]) -> Reader:
-        return _Reader(self.bootstrap, topic, partitions)
+    def reader(self, topic: str, partitions: Sequence[int], *, isolation: str = "read_uncommitted") -> Reader:
+        return _Reader(self.bootstrap, topic, partitions, isolation)
 
     def committed(self, group: str, topic: str, partitions: Sequence[int]) -> dict[int, int | None]:
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group, "enable.auto.commit": False})

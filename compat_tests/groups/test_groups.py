@@ -13,7 +13,7 @@ from compat_tests.groups.watch import Watch
 from compat_tests.harness import make_broker
 from compat_tests.member import Member, Story
 from compat_tests.raw import heartbeat_generation
-from compat_tests.scenarios import ends_of, feeding
+from compat_tests.scenarios.base import ends_of, feeding
 
 MEMBERS = 10
 PARTITIONS = 20

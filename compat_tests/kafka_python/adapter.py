@@ -3,30 +3,30 @@
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+import kafka
+from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from kafka.errors import KafkaConnectionError, KafkaError
-from kafka.partitioner import Partitioner as KafkaPartitioner
+from kafka.partitioner import Partitioner
 
 from compat_tests.client import (
-    Client,
     Emit,
     MemberConfig,
     Outgoing,
-    Partitioner,
     Reader,
     Received,
     Sender,
-    SendError,
     Sent,
+    by_crc32,
 )
 from compat_tests.harness import DEADLINE_S
+from compat_tests.kafka_python.admin import Administration, error_name, refusals
 from compat_tests.kafka_python.subscribing import POLL_MS, subscribed
 
 _ASSIGNORS = {
@@ -35,21 +35,25 @@ _ASSIGNORS = {
 }
 
 
-class _Chosen(KafkaPartitioner):
-    def __init__(self, choose: Partitioner) -> None:
-        self._choose = choose
-
+class _ByCrc32(Partitioner):
     def partition(  # the library's own signature
         self, topic: str, key: Any, serialized_key: bytes | None, value: Any, serialized_value: Any, cluster: Any
     ) -> int:
-        return self._choose(serialized_key, len(cluster.partitions_for_topic(topic)))
+        return by_crc32(serialized_key, len(cluster.partitions_for_topic(topic)))
 
 
 class _Sender(Sender):
     def __init__(
-        self, bootstrap: str, compression: str | None, partitioner: Partitioner | None, idempotent: bool
+        self,
+        bootstrap: str,
+        compression: str | None,
+        partitioner: str | None,
+        idempotent: bool,
+        transactional_id: str | None,
     ) -> None:
-        options = {"partitioner": _Chosen(partitioner)} if partitioner else {}
+        options: dict[str, Any] = {"partitioner": _ByCrc32()} if partitioner else {}
+        if transactional_id is not None:
+            options["transactional_id"] = transactional_id
         self._producer = KafkaProducer(
             bootstrap_servers=bootstrap,
             enable_idempotence=idempotent,
@@ -60,6 +64,9 @@ class _Sender(Sender):
             metrics_enabled=False,
             **options,
         )
+        if transactional_id is not None:
+            with refusals():
+                self._producer.init_transactions()
 
     def send(self, topic: str, records: Iterable[Outgoing]) -> list[Sent]:
         send = self._producer.send
@@ -70,26 +77,41 @@ class _Sender(Sender):
         self._producer.flush(DEADLINE_S)
         sent = []
         for future in futures:
-            try:
+            with refusals():
                 metadata = future.get(DEADLINE_S)
-            except KafkaError as error:
-                raise SendError(_error_name(error)) from error
             sent.append(Sent(metadata.partition, metadata.offset))
         return sent
+
+    def begin(self) -> None:
+        with refusals():
+            self._producer.begin_transaction()
+
+    def commit(self) -> None:
+        with refusals():
+            self._producer.commit_transaction()
+
+    def abort(self) -> None:
+        with refusals():
+            self._producer.abort_transaction()
+
+    def send_offsets(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+        positions = {TopicPartition(topic, p): OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items()}
+        with refusals():
+            self._producer.send_offsets_to_transaction(positions, group)
 
     def __exit__(self, *_: object) -> None:
         self._producer.close(timeout=5)
 
 
-def _error_name(error: KafkaError) -> str:
-    return "MESSAGE_TOO_LARGE" if getattr(error, "errno", None) == 10 else type(error).__name__
-
-
 class _Reader(Reader):
-    def __init__(self, bootstrap: str, topic: str, partitions: Sequence[int]) -> None:
+    def __init__(self, bootstrap: str, topic: str, partitions: Sequence[int], isolation: str) -> None:
         self._partitions = [TopicPartition(topic, partition) for partition in partitions]
         self._consumer = KafkaConsumer(
-            bootstrap_servers=bootstrap, enable_auto_commit=False, max_poll_records=10_000, metrics_enabled=False
+            bootstrap_servers=bootstrap,
+            enable_auto_commit=False,
+            isolation_level=isolation,
+            max_poll_records=10_000,
+            metrics_enabled=False,
         )
         self._consumer.assign(self._partitions)
 
@@ -123,6 +145,12 @@ class _Reader(Reader):
                 ]
         return taken
 
+    def pause(self, partitions: Sequence[int]) -> None:
+        self._consumer.pause(*(one for one in self._partitions if one.partition in partitions))
+
+    def resume(self, partitions: Sequence[int]) -> None:
+        self._consumer.resume(*(one for one in self._partitions if one.partition in partitions))
+
     def __exit__(self, *_: object) -> None:
         self._consumer.close(autocommit=False, timeout_ms=5_000)
 
@@ -149,25 +177,27 @@ class _Listener(ConsumerRebalanceListener):
         self._emit(name, sorted(p.partition for p in partitions))
 
 
-class Adapter(Client):
+class Adapter(Administration):
     """kafka-python."""
 
     name = "kafka_python"
+    lacks: ClassVar = {"protocol.consumer": "no KIP-848 yet"}
 
-    def create_topic(self, topic: str, partitions: int = 1, configs: Mapping[str, str] | None = None) -> None:
-        admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
-        try:
-            admin.create_topics({topic: {"num_partitions": partitions, "configs": dict(configs or {})}})
-        finally:
-            admin.close()
+    def version(self) -> str:
+        return str(kafka.__version__)
 
     def sender(
-        self, *, compression: str | None = None, partitioner: Partitioner | None = None, idempotent: bool = True
+        self,
+        *,
+        compression: str | None = None,
+        partitioner: str | None = None,
+        idempotent: bool = True,
+        transactional_id: str | None = None,
     ) -> Sender:
-        return _Sender(self.bootstrap, compression, partitioner, idempotent)
+        return _Sender(self.bootstrap, compression, partitioner, idempotent, transactional_id)
 
-    def reader(self, topic: str, partitions: Sequence[int]) -> Reader:
-        return _Reader(self.bootstrap, topic, partitions)
+    def reader(self, topic: str, partitions: Sequence[int], *, isolation: str = "read_uncommitted") -> Reader:
+        return _Reader(self.bootstrap, topic, partitions, isolation)
 
     def committed(self, group: str, topic: str, partitions: Sequence[int]) -> dict[int, int | None]:
         consumer = KafkaConsumer(bootstrap_servers=self.bootstrap, group_id=group, enable_auto_commit=False)
@@ -209,7 +239,7 @@ class Adapter(Client):
                 consumer.commit(due)
             except KafkaError as error:
                 if records:
-                    emit("commit_failed", type(error).__name__)
+                    emit("commit_failed", error_name(error))
             else:
                 emit("committed", {p.partition: one.offset for p, one in due.items()})
                 due.clear()
