@@ -65,7 +65,7 @@ class Administering(Base):
             member = story.join(client.name, broker.bootstrap, MemberConfig(group, topic))
             story.wait_for(lambda: story.shared_among([member.name], PARTITIONS), "the member owns all")
             with client.sender() as sender:
-                places = sender.send(topic, [Outgoing(value(n)) for n in range(10)])
+                places = sender.send(topic, [Outgoing(value(n), partition=n % PARTITIONS) for n in range(12)])
             story.wait_for(lambda: story.committed() == ends_of(places), "all is committed")
             assert group in client.groups()
             assert client.group(group) == ("Stable", 1)

@@ -72,7 +72,7 @@ class Grouping(Base):
         topic = fresh("twice")
         client.create_topic(topic, PARTITIONS)
         with client.sender() as sender:
-            places = sender.send(topic, [Outgoing(value(n)) for n in range(300)])
+            places = sender.send(topic, [Outgoing(value(n), partition=n % PARTITIONS) for n in range(300)])
         ends = ends_of(places)
         groups = [fresh("reader"), fresh("reader")]
         for group in groups:

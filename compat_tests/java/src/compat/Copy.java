@@ -42,7 +42,7 @@ final class Copy {
                 producer.send(new ProducerRecord<>(to, one.partition(), one.key(), one.value()));
             }
             events.emitRecords(Member.told(records));
-            producer.sendOffsetsToTransaction(Member.ends(records), consumer.groupMetadata());
+            producer.sendOffsetsToTransaction(Own.ends(records), consumer.groupMetadata());
             producer.commitTransaction();
             events.emit("done", "null");
         } catch (ProducerFencedException | InvalidProducerEpochException fenced) {

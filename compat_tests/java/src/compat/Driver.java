@@ -4,7 +4,7 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * The Java clients as a process: {@code Driver member|producer|txn|copy|steps|admin --flag value ...}.
+ * The Java clients as a process: {@code Driver MODE --flag value ...}.
  *
  * <p>It tells what happens as one JSON line an event on standard output and takes commands, a line each, on standard
  * input; the end of the input is the request to stop cleanly. compat_tests/drivers.py lists modes, flags and commands.
@@ -12,20 +12,16 @@ import java.util.Map;
 public final class Driver {
     public static void main(String[] arguments) throws Exception {
         if (arguments.length == 0) {
-            System.err.println("usage: Driver member|producer|txn|copy|steps|admin --bootstrap HOST:PORT ...");
+            System.err.println("usage: Driver client|member|... --bootstrap HOST:PORT ...");
             System.exit(2);
         }
         Flags flags = new Flags(arguments);
         Events events = new Events();
         try {
             switch (arguments[0]) {
+                case "client" -> Calls.run(flags, events);
                 case "member" -> Member.run(flags, events);
-                case "producer" -> Producer.run(flags, events);
-                case "txn" -> Txn.run(flags, events);
-                case "copy" -> Copy.run(flags, events);
-                case "steps" -> Steps.run(flags, events);
-                case "admin" -> AdminStory.run(flags, events);
-                default -> throw new IllegalArgumentException("no mode " + arguments[0]);
+                default -> Own.run(arguments[0], flags, events);
             }
         } catch (Exception failure) {
             failure.printStackTrace();

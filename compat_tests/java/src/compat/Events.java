@@ -48,8 +48,14 @@ final class Events {
 
     /** The next command as its words, or null at the end of input. */
     String[] command() throws InterruptedException {
+        String line = line();
+        return line == null ? null : line.split(" ");
+    }
+
+    /** The next command as it came, or null at the end of input. */
+    String line() throws InterruptedException {
         String line = commands.take();
-        return line.equals(END) ? null : line.split(" ");
+        return line.equals(END) ? null : line;
     }
 
     private void readCommands() {

@@ -14,11 +14,9 @@ import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
-import org.apache.kafka.clients.consumer.SubscriptionPattern;
 import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
-import org.apache.kafka.common.errors.StaleMemberEpochException;
-import org.apache.kafka.common.errors.UnknownMemberIdException;
+import org.apache.kafka.common.errors.ApiException;
 import org.apache.kafka.common.serialization.StringDeserializer;
 
 /** A member of a consumer group: polls, tells the records, commits them, again. */
@@ -37,7 +35,7 @@ final class Member {
                 ConsumerRecords<String, String> records = poll(consumer, events);
                 if (!records.isEmpty()) {
                     events.emitRecords(told(records));
-                    due.putAll(ends(records));
+                    due.putAll(Own.ends(records));
                 }
                 if (!due.isEmpty()) {
                     commit(consumer, due, records.isEmpty(), events);
@@ -50,8 +48,11 @@ final class Member {
     static ConsumerRecords<String, String> poll(KafkaConsumer<String, String> consumer, Events events) {
         try {
             return consumer.poll(Duration.ofMillis(100));
-        } catch (UnknownMemberIdException | StaleMemberEpochException expelled) {
-            events.emit("poll_failed", Events.text(expelled.getClass().getSimpleName()));
+        } catch (ApiException failure) {
+            if (!Own.saysExpelled(failure)) {
+                throw failure;
+            }
+            events.emit("poll_failed", Events.text(failure.getClass().getSimpleName()));
             return ConsumerRecords.empty();
         }
     }
@@ -65,6 +66,7 @@ final class Member {
         settings.put("isolation.level", flags.get("isolation", "read_uncommitted"));
         settings.put("max.poll.records", flags.get("batch", "50"));
         settings.put("reconnect.backoff.max.ms", "500");
+        settings.put("metadata.recovery.strategy", "none"); // FINDINGS.md
         settings.put("key.deserializer", StringDeserializer.class.getName());
         settings.put("value.deserializer", StringDeserializer.class.getName());
         settings.put("group.protocol", flags.get("protocol", "classic"));
@@ -88,7 +90,7 @@ final class Member {
         if (!flags.has("pattern")) {
             consumer.subscribe(List.of(flags.get("topic")), listener);
         } else if (flags.get("protocol", "classic").equals("consumer")) { // matched by the broker, RE2
-            consumer.subscribe(new SubscriptionPattern(flags.get("pattern")), listener);
+            Own.subscribe(consumer, flags.get("pattern"), listener);
         } else {
             consumer.subscribe(Pattern.compile(flags.get("pattern")), listener);
         }
@@ -100,11 +102,6 @@ final class Member {
             told.add("[" + one.partition() + ", " + one.offset() + ", " + Events.text(one.value()) + "]");
         }
         return Events.list(told);
-    }
-
-    /** The offsets after these records. */
-    static Map<TopicPartition, OffsetAndMetadata> ends(ConsumerRecords<String, String> records) {
-        return records.nextOffsets();
     }
 
     /** What is refused stays due for as long as its partition is owned; it is told of once. */

@@ -5,7 +5,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
-import org.apache.kafka.clients.consumer.ConsumerGroupMetadata;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
@@ -38,7 +37,6 @@ final class Txn {
     }
 
     /** What `done` carries: the offset of a record sent with `send`, else null. */
-    @SuppressWarnings("removal") // metadata of a group that this process is no member of
     private String obey(String[] words) throws InterruptedException, ExecutionException {
         switch (words[0]) {
             case "init" -> producer.initTransactions();
@@ -59,7 +57,7 @@ final class Txn {
                         Map.of(
                                 new TopicPartition(words[2], Integer.parseInt(words[3])),
                                 new OffsetAndMetadata(Long.parseLong(words[4]))),
-                        new ConsumerGroupMetadata(words[1]));
+                        Own.metadata(words[1]));
             case "commit" -> producer.commitTransaction();
             case "abort" -> producer.abortTransaction();
             default -> throw new IllegalArgumentException("no command " + words[0]);

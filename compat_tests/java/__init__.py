@@ -1,0 +1,1 @@
+"""The newest Java client."""

@@ -1,0 +1,1 @@
+"""The Java client 2.8, of 2021."""
