@@ -113,9 +113,15 @@ def flags(values: Mapping[str, object]) -> list[str]:
 
 
 def _build_java(source: Path, target: Path) -> None:
+    _build_jars(source, target)
+    classpath = f"{target / 'jars'}/*"
+    _run("javac", "-Xlint:all", "-Werror", "-d", target / "classes", "-cp", classpath, *_java_sources(source))
+
+
+def _build_jars(source: Path, target: Path) -> None:
+    """What needs no code of ours."""
     jars = target / "jars"
     _run("mvn", "-q", "-B", "-f", source / "pom.xml", "dependency:copy-dependencies", f"-DoutputDirectory={jars}")
-    _run("javac", "-Xlint:all", "-Werror", "-d", target / "classes", "-cp", f"{jars}/*", *_java_sources(source))
 
 
 def _java_sources(source: Path) -> list[Path]:
@@ -126,9 +132,9 @@ def _java_sources(source: Path) -> list[Path]:
     return [(source / line).resolve() for line in listed.read_text().split()]
 
 
-def _java(target: Path, main: str = "compat.Driver") -> tuple[str, ...]:
+def _java(target: Path, main: str = "compat.Driver", level: str = "off") -> tuple[str, ...]:
     jvm = ("java", "-Xmx128M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError")
-    level = os.environ.get("OTTLA_COMPAT_JAVA_LOG", "off")  # of slf4j: warn, info, debug, trace
+    level = os.environ.get("OTTLA_COMPAT_JAVA_LOG", level)  # of slf4j: warn, info, debug, trace
     return (*jvm, f"-Dorg.slf4j.simpleLogger.defaultLogLevel={level}", "-cp", _classpath(target), main)
 
 
@@ -160,8 +166,8 @@ def _build_python(source: Path, target: Path) -> None:
     _run(_venv(target), "-m", "pip", "--disable-pip-version-check", "-q", "install", "-r", source / "requirements.txt")
 
 
-def _python(target: Path, client: str) -> tuple[str, ...]:
-    return (_venv(target), "-m", "compat_tests.serving", client)
+def _python(target: Path, run: str) -> tuple[str, ...]:
+    return (_venv(target), "-m", *run.split())
 
 
 def _venv(target: Path) -> str:
@@ -202,16 +208,19 @@ _SOURCES = {".java", ".go", ".js", ".rs", "pom.xml", "go.mod", "go.sum", "source
     "Cargo.lock",
     "requirements.txt",
 }
+_CONNECT = "org.apache.kafka.connect.cli.ConnectDistributed"
 _JAVA = _Kind(("java", "javac", "mvn"), _build_java, _java)
 _GO = _Kind(("go",), _build_go, _binary)
 _DRIVERS = {
     "java": _JAVA,
     "java_2": _JAVA,
+    "connect": _Kind(("java", "mvn"), _build_jars, functools.partial(_java, main=_CONNECT, level="info")),
     "streams": _JAVA._replace(command=functools.partial(_java, main="compat.StreamsApp")),
     "franz_go": _GO,
     "sarama": _GO,
     "kafka_go": _GO,
     "kafkajs": _Kind(("node", "npm"), _build_node, _node),
     "rskafka": _Kind(("cargo",), _build_rust, _binary),
-    "kafka_python_2": _Kind((), _build_python, functools.partial(_python, client="kafka_python_2")),
+    "kafka_python_2": _Kind((), _build_python, functools.partial(_python, run="compat_tests.serving kafka_python_2")),
+    "faststream": _Kind((), _build_python, functools.partial(_python, run="compat_tests.faststream.app")),
 }
