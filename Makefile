@@ -6,11 +6,13 @@ SOURCES := $(shell find broker coordinator log wire ottla -name '*.py' -o -name 
 RUN := .venv
 DEV := .venv-dev
 PIP := -m pip --disable-pip-version-check --quiet
+# what the tests said: docs/compatibility.md is made of it
+RESULTS := .pytest_cache/results
 
 # the Python clients of the compatibility tests, pinned; those of other languages build on first use
 CLIENTS := $(patsubst %,compat_tests/%/requirements.txt,kafka_python confluent aiokafka)
 
-.PHONY: help serve test test-long test-soak compat lint bench bench-quick bench-wire clean
+.PHONY: help serve test test-long test-soak compat compat-page compat-check lint bench bench-quick bench-wire clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -18,6 +20,7 @@ help: ## what can be made
 	@echo 'make test       all tests with the Python clients, about 8 minutes on two cores'
 	@echo 'make test-long  the tests that take longer, with clients in Java and Go'
 	@echo 'make compat     every other client library: Java, Go, JavaScript, Rust, frameworks; one: make compat CLIENT=kafkajs'
+	@echo 'make compat-page  docs/compatibility.md, from what test, test-long and compat said; compat-check: is it right?'
 	@echo 'make test-soak  the same at length: storms with every client, twenty crashes of client or broker each'
 	@echo 'make lint       style and types'
 	@echo 'make bench      how fast Ottla is beside Apache Kafka and kfake, where Java with Maven, or Go, are there'
@@ -30,13 +33,21 @@ serve: $(RUN)/installed
 	@trap : INT; $(RUN)/bin/ottla serve $(ARGS)
 
 test: $(DEV)/installed
-	@$(DEV)/bin/python -m pytest -m 'not long and not soak and not compat'
+	@$(DEV)/bin/python -m pytest -m 'not long and not soak and not compat' --results=$(RESULTS)/test.json
 
 test-long: $(DEV)/installed
-	@$(DEV)/bin/python -m pytest -m 'long and not soak and not compat'
+	@$(DEV)/bin/python -m pytest -m 'long and not soak and not compat' --results=$(RESULTS)/test-long.json
 
 compat: $(DEV)/installed
-	@$(DEV)/bin/python -m pytest $(if $(CLIENT),-m 'not soak' compat_tests/$(CLIENT),-m compat)
+	@$(DEV)/bin/python -m pytest $(if $(CLIENT),-m 'not soak' compat_tests/$(CLIENT),-m 'compat and not soak') \
+	  --results=$(RESULTS)/compat$(CLIENT:%=-%).json
+
+# of a test that was run twice the last outcome counts
+compat-page: $(DEV)/installed
+	@$(DEV)/bin/python -m compat_tests.page $$(ls -tr $(RESULTS)/*.json) --write
+
+compat-check: $(DEV)/installed
+	@$(DEV)/bin/python -m compat_tests.page $$(ls -tr $(RESULTS)/*.json) --check
 
 test-soak: $(DEV)/installed
 	@$(DEV)/bin/python -m pytest -m soak

@@ -10,6 +10,8 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["compat_tests.results"]  # --results
+
 IN_CI = os.environ.get("CI") == "true"
 
 settings.register_profile("ci", derandomize=True)

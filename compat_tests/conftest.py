@@ -8,6 +8,7 @@ import pytest
 
 from compat_tests.gate import Gate
 from compat_tests.harness import Broker, make_broker
+from compat_tests.results import note_lack
 
 pytest.register_assert_rewrite("compat_tests.scenarios", "compat_tests.member", "compat_tests.driving")
 
@@ -44,14 +45,16 @@ def fresh() -> Callable[[str], str]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A scenario that needs what its client lacks does not exist for that client."""
-    lacking = [item for item in items if _lacked(item)]
+    lacking = {item: reason for item in items if (reason := _lacked(item))}
+    for item, reason in lacking.items():
+        note_lack(item.cls.adapter.name, item.name, reason)  # type: ignore[attr-defined]
     if lacking:
-        config.hook.pytest_deselected(items=lacking)
-        items[:] = [item for item in items if item not in set(lacking)]
+        config.hook.pytest_deselected(items=[*lacking])
+        items[:] = [item for item in items if item not in lacking]
 
 
-def _lacked(item: pytest.Item) -> list[str]:
-    """What the scenario needs and its client lacks."""
+def _lacked(item: pytest.Item) -> str:
+    """Why the client of a scenario cannot do what it needs; "": it can."""
     adapter = getattr(getattr(item, "cls", None), "adapter", None)
     needed = [feature for mark in item.iter_markers("needs") for feature in mark.args]
-    return [feature for feature in needed if adapter and feature in adapter.lacks]
+    return next((adapter.lacks[feature] for feature in needed if adapter and feature in adapter.lacks), "")

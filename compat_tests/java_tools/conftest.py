@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from compat_tests.harness import ROOT, Broker
+from compat_tests.java_tools import verbs
 from compat_tests.java_tools.shell import ToolShell
 
 _TOOL = Path(os.environ.get("OTTLA_KAFKA_TOOL", ROOT.parent / "shared" / "kafka" / "tool.sh"))
@@ -36,6 +37,7 @@ def run_tool(tool_script: Path) -> Tool:
     """Runs one of Kafka's tools on a broker and gives its output; it must end with exit code 0."""
 
     def run(broker: Broker, name: str, *arguments: str, stdin: str = "") -> str:
+        verbs.note(name, arguments)
         done = subprocess.run(
             ["bash", str(tool_script), name, "--bootstrap-server", broker.bootstrap, *arguments],
             input=stdin,

@@ -7,6 +7,8 @@ import threading
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from compat_tests.java_tools import verbs
+
 _JAVA = Path(__file__).with_name("ToolShell.java")
 _DEADLINE_S = 540  # the first run fetches Kafka's jars
 _PACKAGES = {
@@ -67,6 +69,7 @@ class ToolShell:
 
     def run(self, name: str, *arguments: str, stdin: str = "") -> Said:
         """Runs a tool with these arguments and no others."""
+        verbs.note(name, arguments)
         words = [f"{_PACKAGES.get(name, 'org.apache.kafka.tools')}.{name}", stdin, *arguments]
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from compat_tests.harness import DEADLINE_S, JUDGED_BY_KAFKA, Broker
+from compat_tests.java_tools import verbs
 from compat_tests.java_tools.conftest import Tool
 from compat_tests.java_tools.shell import ToolShell
 
@@ -469,6 +470,7 @@ def test_replica_verification(tool_script: Path, shell: ToolShell, topic: str) -
     produce(shell, topic, "1")
     command = ["bash", str(tool_script), "ReplicaVerificationTool", "--broker-list", shell.bootstrap]
     command += ["--topics-include", topic, "--time", "-2", "--report-interval-ms", "100"]
+    verbs.note("ReplicaVerificationTool", command)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as running:
         assert running.stdout is not None
         told = next((line for line in running.stdout if "max lag is" in line), "it said nothing")
@@ -488,13 +490,17 @@ def dumped(shell: ToolShell, files: list[Path], *flags: str) -> str:
 
 def test_files_of_a_running_broker(shell: ToolShell, topic: str) -> None:
     keyed = ("--reader-property", "parse.key=true", "--reader-property", "key.separator=:")
+    # each batch in a segment of its own: an index is written when its segment is full
+    shell("ConfigCommand", "--alter", "--topic", topic, "--add-config", "segment.ms=1")
     for codec in ("none", "gzip", "snappy", "lz4", "zstd"):
         produce(shell, topic, f"key:{codec}", options=(*keyed, "--compression-codec", codec))
     logs = [file for file in log_dir(shell).glob(f"{topic}-*/*.log") if file.stat().st_size]
     shown = dumped(shell, logs, "--deep-iteration", "--print-data-log")
     assert re.findall(r"compresscodec: (\w+) .* isvalid: true", shown) == ["none", "gzip", "snappy", "lz4", "zstd"]
     assert re.findall(r"key: key payload: (\w+)", shown) == ["none", "gzip", "snappy", "lz4", "zstd"]
-    for index in log_dir(shell).glob(f"{topic}-*/*index"):
+    indexes = [file for file in log_dir(shell).glob(f"{topic}-*/*index") if file.stat().st_size]
+    assert indexes
+    for index in indexes:
         assert "passed sanity check" in dumped(shell, [index], "--index-sanity-check")
 
 

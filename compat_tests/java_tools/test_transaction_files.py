@@ -15,6 +15,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from compat_tests.harness import DEADLINE_S, ROOT, Broker
+from compat_tests.java_tools import verbs
 
 TOOL = Path(os.environ.get("OTTLA_KAFKA_TOOL", ROOT.parent / "shared" / "kafka" / "tool.sh"))
 FETCH_DEADLINE_S = 540  # the first run fetches Kafka's jars
@@ -29,6 +30,7 @@ pytestmark = [
 
 def dump(files: Iterable[Path], *options: str) -> str:
     """What DumpLogSegments prints; it must end well."""
+    verbs.note("DumpLogSegments", options)
     command = ["bash", str(TOOL), "DumpLogSegments", "--files", ",".join(map(str, sorted(files))), *options]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=FETCH_DEADLINE_S, env={**os.environ, "FAST": "1"}
