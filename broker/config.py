@@ -326,6 +326,7 @@ class BrokerConfig:
                 {
                     "cleanup.policy": "compact",
                     "compression.type": "uncompressed",
+                    "min.insync.replicas": "1",
                     "segment.bytes": _segment_bytes(self.transaction_state_log_segment_bytes),
                     "unclean.leader.election.enable": "false",
                 },

@@ -77,6 +77,7 @@ class _Fetch:
     """One Fetch while it is served: first whether it must wait, then, perhaps later, its answer."""
 
     __slots__ = (
+        "_absent",
         "_broker",
         "_context",
         "_incremental",
@@ -113,18 +114,21 @@ class _Fetch:
         self._max_bytes = max(0, min(request.max_bytes, broker.config.fetch_max_bytes))
         self._wait = request.max_wait_ms > 0 and request.min_bytes > 0
         self.min_bytes = min(request.min_bytes, self._max_bytes)
+        self._absent: tuple[Key, ...] | None = None  # once it waits: what was not there when it began to
 
     def watch(self) -> list[tuple[Partition, int, int]] | None:
         """The partitions to wait for, (partition, offset, bytes that count); None: answer now."""
         if not self._wait:
             return None
         watched: list[tuple[Partition, int, int]] = []
+        absent: tuple[Key, ...] = ()
         available = 0
         for target in self._to_look_at():
             try:
                 partition, diverging = self._readable(target)
             except KafkaError as fault:
                 if fault.code in _KEEPS_WAITING:
+                    absent += (target.key,)
                     continue
                 return None
             if diverging is not None or (self._rack is not None and self._nearer_replica(partition, self._rack) >= 0):
@@ -138,7 +142,10 @@ class _Fetch:
                 return None
             watched.append((partition, target.fetch_offset, target.max_bytes))
         rests = self._session is not None and len(self._session.restless) < len(self._targets)
-        return watched if watched or rests else None
+        if not watched and not rests:
+            return None
+        self._absent = absent
+        return watched
 
     def _read_log(self, log: PartitionLog, target: FetchTarget, left: int, first: bool) -> ReadResult:
         """Raises KafkaError."""
@@ -341,8 +348,10 @@ class _Fetch:
             result = self._read_log(log, target, left, first)
         except KafkaError as fault:
             data.error_code = fault.code
-            # Kafka's two ways to fail, before a read and in it, differ in this field.
-            data.aborted_transactions = [] if fault.code in _KEEPS_WAITING else None
+            # Kafka's two ways to fail, before a read and in it, differ in this field; what goes while a Fetch waits
+            # is missed by the read.
+            before = fault.code in _KEEPS_WAITING and (self._absent is None or target.key in self._absent)
+            data.aborted_transactions = [] if before else None
             return data, None, None
         if result.aborted:
             data.aborted_transactions = [

@@ -213,7 +213,6 @@ class Adapter(Administration):
     lacks: ClassVar = {
         "assignor.cooperative-sticky": "its assignors are range, roundrobin and sticky, all eager",
         "protocol.consumer": "no KIP-848",
-        "delete_group": "its admin client has no DeleteGroups",
     }
 
     def version(self) -> str:

@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from compat_tests.client import Client, RefusedError
 from compat_tests.errors import error_name
@@ -109,6 +111,21 @@ class Administration(Client):
         ((code, _, state, _, _, members, *_),) = answer.groups
         _check(code)
         return state, len(members)
+
+    def delete_group(self, group: str) -> None:
+        async def delete() -> list[tuple[str, int]]:
+            # its admin client has no DeleteGroups; its protocol has the request, for the client beneath
+            client = AIOKafkaClient(bootstrap_servers=self.bootstrap)
+            await client.bootstrap()
+            try:
+                coordinator = await client.coordinator_lookup(CoordinationType.GROUP, group)
+                return list((await client.send(coordinator, DeleteGroupsRequest([group]))).results)
+            finally:
+                await client.close()
+
+        with refusals():
+            ((_, code),) = asyncio.run(delete())
+        _check(code)
 
 
 def _check(code: int) -> None:

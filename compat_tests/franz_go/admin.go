@@ -21,7 +21,7 @@ type adminStory struct {
 }
 
 func admin(f flags, e *events) error {
-	connection, err := kgo.NewClient(kgo.SeedBrokers(f.bootstrap), kgo.RetryTimeout(20*time.Second))
+	connection, err := kgo.NewClient(kgo.SeedBrokers(f.Bootstrap), kgo.RetryTimeout(20*time.Second))
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func admin(f flags, e *events) error {
 	story.notBuilt()
 	story.tell("SetTimeoutMillis", "SetTimeoutMillis", int32(1000))
 	story.tell("Close", "Close")
-	e.emit("methods", publicMethods(story.client))
+	e.Emit("methods", publicMethods(story.client))
 	return nil
 }
 
@@ -60,7 +60,7 @@ func (s *adminStory) tell(step, method string, arguments ...any) []reflect.Value
 	for _, result := range results {
 		answer = append(answer, facts(result))
 	}
-	s.events.emit("step", []any{step, []string{method}, answer})
+	s.events.Emit("step", []any{step, []string{method}, answer})
 	return results
 }
 

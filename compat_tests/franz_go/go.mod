@@ -2,14 +2,17 @@ module ottla.compat/driver
 
 go 1.26.0
 
+replace ottla.compat/driving => ../go_driving
+
 require (
 	github.com/twmb/franz-go v1.22.2
 	github.com/twmb/franz-go/pkg/kadm v1.19.0
 	github.com/twmb/franz-go/pkg/kmsg v1.15.0
-	golang.org/x/sys v0.49.0
+	ottla.compat/driving v0.0.0
 )
 
 require (
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/pierrec/lz4/v4 v4.1.33 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 )

@@ -5,11 +5,12 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"ottla.compat/driving"
 )
 
 var balancers = map[string]kgo.GroupBalancer{
@@ -70,21 +71,21 @@ func member(f flags, told *events) error {
 		return err
 	}
 	defer client.CloseAllowingRebalance()
-	for told.stopping.Err() == nil {
-		records, err := poll(client.PollRecords, f.batch)
+	for told.Stopping.Err() == nil {
+		records, err := poll(client.PollRecords, f.Batch)
 		if err != nil {
 			return err
 		}
 		if len(records) > 0 {
-			told.emitRecords(places(records))
+			told.EmitRecords(places(records))
 			due.add(records)
 		}
 		if ready := due.all(); len(ready) > 0 {
 			if err := client.CommitRecords(context.Background(), ready...); err == nil {
-				told.emit("committed", ends(ready))
+				told.Emit("committed", ends(ready))
 				due.clear()
 			} else if len(records) > 0 {
-				told.emit("commit_failed", errorName(err))
+				told.Emit("commit_failed", errorName(err))
 			}
 		}
 		client.AllowRebalance()
@@ -104,38 +105,37 @@ func groupOptions(f flags, told *events, taken func(map[string][]int32)) []kgo.O
 			if name != "assigned" {
 				taken(changed)
 			}
-			told.emit(name, partitions)
+			told.Emit(name, partitions)
 		}
 	}
-	options := []kgo.Opt{
-		kgo.SeedBrokers(strings.Split(f.bootstrap, ",")...),
-		kgo.ConsumerGroup(f.group),
+	options := append(reaching(f.Brokers()),
+		kgo.ConsumerGroup(f.Group),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
-		kgo.SessionTimeout(milliseconds(f.sessionMs)),
-		kgo.HeartbeatInterval(milliseconds(f.heartbeatMs)),
+		kgo.SessionTimeout(driving.Milliseconds(f.SessionMs)),
+		kgo.HeartbeatInterval(driving.Milliseconds(f.HeartbeatMs)),
 		kgo.OnPartitionsAssigned(tell("assigned")),
 		kgo.OnPartitionsRevoked(tell("revoked")),
 		kgo.OnPartitionsLost(tell("lost")),
-	}
-	assignor := f.assignor
+	)
+	assignor := f.Assignor
 	if assignor == "" {
-		assignor = map[string]string{"classic": "cooperative-sticky", "consumer": "uniform"}[f.protocol]
+		assignor = map[string]string{"classic": "cooperative-sticky", "consumer": "uniform"}[f.Protocol]
 	}
 	options = append(options, kgo.Balancers(balancers[assignor]))
-	if f.protocol == "consumer" {
+	if f.Protocol == "consumer" {
 		options = append(options, kgo.ServerSideBalancer())
 	}
-	if f.pattern != "" {
-		options = append(options, kgo.ConsumeRegex(), kgo.ConsumeTopics(f.pattern))
+	if f.Pattern != "" {
+		options = append(options, kgo.ConsumeRegex(), kgo.ConsumeTopics(f.Pattern))
 	} else {
-		options = append(options, kgo.ConsumeTopics(f.topic))
+		options = append(options, kgo.ConsumeTopics(f.Topic))
 	}
-	if f.instanceID != "" {
-		options = append(options, kgo.InstanceID(f.instanceID))
+	if f.InstanceID != "" {
+		options = append(options, kgo.InstanceID(f.InstanceID))
 	}
-	if f.isolation == "read_committed" {
+	if f.Isolation == "read_committed" {
 		options = append(options, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
 	return options

@@ -3,9 +3,10 @@ package main
 import (
 	"context"
 	"strconv"
-	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"ottla.compat/driving"
 )
 
 var codecs = map[string]kgo.CompressionCodec{
@@ -24,26 +25,26 @@ func producer(f flags, told *events) error {
 	}
 	defer client.Close()
 	var records []*kgo.Record
-	for number := range f.count {
-		partition := int32(number % f.partitions)
-		records = append(records, &kgo.Record{Topic: f.topic, Partition: partition, Value: []byte(strconv.Itoa(number))})
+	for number := range f.Count {
+		partition := int32(number % f.Partitions)
+		records = append(records, &kgo.Record{Topic: f.Topic, Partition: partition, Value: []byte(strconv.Itoa(number))})
 	}
 	if err := client.ProduceSync(context.Background(), records...).FirstErr(); err != nil {
 		return err
 	}
-	told.emit("sent", places(records))
+	told.Emit("sent", places(records))
 	return nil
 }
 
 func producerOptions(f flags) []kgo.Opt {
 	options := []kgo.Opt{
-		kgo.SeedBrokers(strings.Split(f.bootstrap, ",")...),
+		kgo.SeedBrokers(f.Brokers()...),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchCompression(codecs[f.codec]),
+		kgo.ProducerBatchCompression(codecs[f.Codec]),
 	}
-	if f.transactionalID != "" {
-		timeout := milliseconds(f.transactionMs)
-		options = append(options, kgo.TransactionalID(f.transactionalID), kgo.TransactionTimeout(timeout))
+	if f.TransactionalID != "" {
+		timeout := driving.Milliseconds(f.TransactionMs)
+		options = append(options, kgo.TransactionalID(f.TransactionalID), kgo.TransactionTimeout(timeout))
 	}
 	return options
 }

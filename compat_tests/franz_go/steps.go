@@ -10,6 +10,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"ottla.compat/driving"
 )
 
 const stepTimeout = 60 * time.Second
@@ -25,12 +27,12 @@ type stepper struct {
 
 func steps(f flags, told *events) error {
 	s := &stepper{f: f, told: told}
-	for command := range told.commands {
-		if value, err := s.obey(command); err != nil {
+	for command := range told.Commands {
+		if value, err := s.obey(strings.Fields(command)); err != nil {
 			fatal := isFenced(err)
-			told.emit("error", []any{stepErrorName(err), !fatal, fatal})
+			told.Emit("error", []any{stepErrorName(err), !fatal, fatal})
 		} else {
-			told.emit("done", value)
+			told.Emit("done", value)
 		}
 	}
 	if s.session != nil {
@@ -89,7 +91,7 @@ func (s *stepper) obey(words []string) (any, error) {
 
 func (s *stepper) open() (err error) {
 	options := producerOptions(s.f)
-	if s.f.group == "" {
+	if s.f.Group == "" {
 		s.client, err = kgo.NewClient(options...)
 		return err
 	}
@@ -122,8 +124,8 @@ func (s *stepper) take(timeoutMs string) (any, error) {
 		return nil, err
 	}
 	s.session.AllowRebalance()
-	for deadline := time.Now().Add(milliseconds(left)); time.Now().Before(deadline); {
-		records, err := poll(s.session.PollRecords, s.f.batch)
+	for deadline := time.Now().Add(driving.Milliseconds(left)); time.Now().Before(deadline); {
+		records, err := poll(s.session.PollRecords, s.f.Batch)
 		if err != nil {
 			return nil, err
 		}
@@ -157,7 +159,7 @@ func (s *stepper) read(ctx context.Context, words []string) (any, error) {
 		offsets[int32(partition)] = kgo.NewOffset().AtStart()
 	}
 	options := []kgo.Opt{
-		kgo.SeedBrokers(strings.Split(s.f.bootstrap, ",")...),
+		kgo.SeedBrokers(s.f.Brokers()...),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: offsets}),
 	}
 	if isolation == "read_committed" {

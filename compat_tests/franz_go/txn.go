@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -15,11 +16,11 @@ func txn(f flags, told *events) error {
 		return err
 	}
 	defer client.Close()
-	for command := range told.commands {
-		if value, err := obey(client, command); err != nil {
-			told.emit("error", errorName(err))
+	for command := range told.Commands {
+		if value, err := obey(client, strings.Fields(command)); err != nil {
+			told.Emit("error", errorName(err))
 		} else {
-			told.emit("done", value)
+			told.Emit("done", value)
 		}
 	}
 	return nil
@@ -78,14 +79,14 @@ func copyOnce(f flags, told *events) error {
 	if _, _, err := session.Client().ProducerID(context.Background()); err != nil {
 		return err
 	}
-	told.emit("ready", nil)
-	for told.stopping.Err() == nil {
-		records, err := poll(session.PollRecords, f.batch)
+	told.Emit("ready", nil)
+	for told.Stopping.Err() == nil {
+		records, err := poll(session.PollRecords, f.Batch)
 		if err != nil {
 			return err
 		}
 		if len(records) > 0 {
-			if err := copyBatch(session, records, f.to, told); err != nil {
+			if err := copyBatch(session, records, f.To, told); err != nil {
 				return err
 			}
 		}
@@ -103,15 +104,15 @@ func copyBatch(session *kgo.GroupTransactSession, records []*kgo.Record, to stri
 	for _, one := range records {
 		session.Produce(ctx, &kgo.Record{Topic: to, Partition: one.Partition, Key: one.Key, Value: one.Value}, failed.Promise())
 	}
-	told.emitRecords(places(records))
+	told.EmitRecords(places(records))
 	committed, err := session.End(ctx, failed.Err() == nil)
 	if err != nil {
 		return err
 	}
 	if committed {
-		told.emit("done", nil)
+		told.Emit("done", nil)
 	} else { // the group has rebalanced: the session has rewound to what is committed
-		told.emit("commit_failed", "aborted")
+		told.Emit("commit_failed", "aborted")
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-"""The admin calls of kafka-python, and its errors under the protocol's names."""
+"""The admin calls of kafka-python."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,26 +8,10 @@ from typing import Any
 import kafka.errors
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
-from kafka.errors import KafkaError
 
 from compat_tests import errors
 from compat_tests.client import Client, RefusedError
-
-
-@contextmanager
-def refusals() -> Iterator[None]:
-    """KafkaError as RefusedError."""
-    try:
-        yield
-    except KafkaError as error:
-        raise RefusedError(error_name(error)) from error
-
-
-def error_name(error: KafkaError) -> str:
-    """The protocol's name where the error, or what it carries, came from a broker; else the library's."""
-    of_broker = (one for one in (error, *error.args) if isinstance(one, KafkaError) and getattr(one, "errno", None))
-    known = next(of_broker, None)
-    return type(error).__name__ if known is None else errors.error_name(known.errno)
+from compat_tests.kafka_python.common import refusals
 
 
 class Administration(Client):

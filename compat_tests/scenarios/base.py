@@ -2,13 +2,14 @@
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from compat_tests.client import Client, Outgoing, Received, Sent
-from compat_tests.harness import Broker
+from compat_tests.harness import DEADLINE_S, Broker
 
 MANY = 100_000
 PARTITIONS = 6
@@ -44,6 +45,14 @@ class Base:
     def client(self, broker: Broker, connect: Connect) -> Client:
         """The client on the module's broker."""
         return connect(broker.bootstrap)
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    """Asks until it is so, or until the deadline: for what a broker carries out after it has answered."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not (met := condition()) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    return met
 
 
 def value(number: int) -> bytes:

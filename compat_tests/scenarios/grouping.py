@@ -118,7 +118,7 @@ class Grouping(Base):
             assert story.processed() == Counter(more), "not exactly the new records"
             member.stop()
 
-    @needs("groups")
+    @needs("groups", "groups.restart")
     @pytest.mark.parametrize("kill", [True, False], ids=["kill-9", "clean"])
     def test_stable_group_goes_on_after_restart_without_joining(
         self, gated: tuple[Broker, Gate], connect: Connect, fresh: Name, kill: bool
@@ -180,8 +180,7 @@ class Grouping(Base):
             places = sender.send(topic, [Outgoing(value(n), partition=n % PARTITIONS) for n in range(60)])
             members = [story.join(client.name, broker.bootstrap, config) for _ in range(3)]
             names = [member.name for member in members]
-            story.wait_for(lambda: story.shared_among(names, PARTITIONS), "three members share")
-            assert sorted(map(len, story.owned().values())) == [2, 2, 2]
+            story.wait_for(lambda: _balanced(story, names), "three members have two partitions each")
             story.wait_for(lambda: story.committed() == ends_of(places), "all is committed")
             members[0].stop()
             story.wait_for(lambda: story.shared_among(names[1:], PARTITIONS), "two share what three had")
@@ -222,6 +221,11 @@ class Grouping(Base):
             assert noticed == []
             assert story.processed() == Counter(places)
             story.stop([again, other])
+
+
+def _balanced(story: Story, names: list[str]) -> bool:
+    """An incremental rebalance comes by other shares on its way."""
+    return story.shared_among(names, PARTITIONS) and len({len(owned) for owned in story.owned().values()}) == 1
 
 
 def _same_generation(heartbeats: list[Request], count: int) -> bool:

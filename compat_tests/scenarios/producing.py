@@ -74,20 +74,34 @@ class Producing(Base):
                 (b"k%d" % n, value) for n, value in enumerate(values)
             ]
 
-    @needs("headers")
-    def test_headers_null_keys_null_values_and_a_megabyte(self, client: Client, fresh: Name) -> None:
-        topic = fresh("shapes")
-        client.create_topic(topic)
+    def test_null_keys_null_values_and_a_megabyte(self, client: Client, fresh: Name) -> None:
         large = bytes(range(250)) * 4_000
-        records = [
-            Outgoing(b"no key"),
-            Outgoing(None, key=b"no value"),
-            Outgoing(b"", key=b""),
-            Outgoing(b"v", key=b"k", headers=(("a", b"1"), ("a", b"2"), ("łódź", b""), ("b", bytes(range(256))))),
-            Outgoing(large, key=b"large"),
-            Outgoing(b"after"),
-        ]
         assert len(large) == 1_000_000
+        self._come_back(
+            client,
+            fresh("shapes"),
+            [
+                Outgoing(b"no key"),
+                Outgoing(None, key=b"no value"),
+                Outgoing(large, key=b"large"),
+                Outgoing(b"after", key=b"large"),
+            ],
+        )
+
+    @needs("empty")
+    def test_empty_keys_and_values_are_not_null(self, client: Client, fresh: Name) -> None:
+        records = [Outgoing(b"", b""), Outgoing(None, b""), Outgoing(b"", b"k"), Outgoing(b"v", b"")]
+        self._come_back(client, fresh("empty"), records)
+
+    @needs("headers")
+    def test_headers_keep_their_order_names_and_bytes(self, client: Client, fresh: Name) -> None:
+        headers = (("a", b"1"), ("a", b"2"), ("łódź", b""), ("b", bytes(range(256))))
+        records = [Outgoing(b"v", b"k", headers), Outgoing(b"none", b"k"), Outgoing(b"w", b"k", headers)]
+        self._come_back(client, fresh("headed"), records)
+
+    def _come_back(self, client: Client, topic: str, records: list[Outgoing]) -> None:
+        """Sent one by one to a topic of one partition, they are read as they were."""
+        client.create_topic(topic)
         with client.sender() as sender, client.reader(topic, [0]) as reader:
             for record in records:
                 sender.send(topic, [record])
@@ -97,6 +111,7 @@ class Producing(Base):
             (record.key, record.value, record.headers) for record in records
         ]
 
+    @needs("configs")
     def test_too_large_a_record_is_refused_and_the_connection_lives(
         self, gated: tuple[Broker, Gate], connect: Connect, fresh: Name
     ) -> None:

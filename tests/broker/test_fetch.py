@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio.testing
 
 from ottla.log.clock import ManualClock
 from ottla.wire.errors import ErrorCode
@@ -136,6 +137,23 @@ async def test_what_is_unknown(running: Running) -> None:
         assert codes(await client.ask(fetch(wanted(0, 0), topic=bytes(16)), 13)) == {0: UNKNOWN_ID}
         assert codes(await client.ask(fetch(wanted(0, 0), wanted(7, 0), topic=known), 13)) == {0: 0, 7: UNKNOWN}
         assert (await client.ask(fetch(), 12)).responses == []
+
+
+async def test_a_topic_that_goes_while_a_fetch_waits_is_missed_by_the_read(running: Running) -> None:
+    """Kafka's field for aborted transactions tells the two apart: [] for what was never there."""
+    topic = running.broker.cluster.topics["t"]
+    asked = fetch(wanted(0, topic.partitions[0].log.log_end_offset), committed=True)
+    asked.max_wait_ms = MINUTE
+    asked.topics += fetch(wanted(0, 0), topic="nope").topics
+    async with await running.client() as client:
+        await client.send(asked, 12)
+        await trio.testing.wait_all_tasks_blocked()
+        running.broker.metadata.delete_topics([topic])
+        answer = await client.receive(asked, 12)
+    assert [topic.topic for topic in answer.responses] == ["t", "nope"]
+    gone, absent = (topic.partitions[0] for topic in answer.responses)
+    assert (gone.error_code, gone.aborted_transactions) == (UNKNOWN, None)
+    assert (absent.error_code, absent.aborted_transactions) == (UNKNOWN, [])
 
 
 async def test_no_broker_follows(running: Running) -> None:

@@ -1,0 +1,1 @@
+"""FastStream against Ottla: an application as a process, and what its user expects of it."""

@@ -1,0 +1,255 @@
+"""What a user of FastStream expects: groups, batches, retries, a clean end, and a broker that may go and come."""
+
+import json
+import subprocess
+import tempfile
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from compat_tests.client import Outgoing, Sent
+from compat_tests.confluent.adapter import Adapter
+from compat_tests.drivers import driver, flags
+from compat_tests.harness import DEADLINE_S, ROOT, Broker
+
+pytestmark = pytest.mark.compat
+
+PARTITIONS = 6
+EVERY = range(PARTITIONS)
+CUSTOMERS = 7
+Start = Callable[..., "App"]
+
+
+class App:
+    """The application as a process, and what it told."""
+
+    def __init__(self, bootstrap: str, session_timeout_ms: int = 6_000) -> None:
+        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [*driver("faststream"), *flags({"bootstrap": bootstrap, "session_timeout_ms": session_timeout_ms})],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            text=True,
+        )
+        self._events: list[tuple[str, Any]] = []
+        self._ended = False
+        self._changed = threading.Condition()  # its lock may be taken again by the conditions
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def told(self, name: str) -> list[Any]:
+        """The values of the events of one name."""
+        with self._changed:
+            return [value for one, value in self._events if one == name]
+
+    def billed(self) -> Counter[int]:
+        """Order -> how often it was billed."""
+        return Counter(order for _, _, order in self.told("billed"))
+
+    def booked(self) -> Counter[int]:
+        """Order -> how often its invoice was booked."""
+        return Counter(order for batch in self.told("booked") for order in batch)
+
+    def owned(self) -> list[int]:
+        """The partitions of orders that it has."""
+        owned: set[int] = set()
+        with self._changed:
+            for name, value in self._events:
+                if name == "assigned":
+                    owned |= set(value)
+                elif name == "revoked":
+                    owned -= set(value)
+        return sorted(owned)
+
+    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
+        """Looks at the condition after each event."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or condition(), DEADLINE_S)
+            assert condition(), f"not {what}: {self._events[-20:]}\n{self._complaints()}"
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+        self._end()
+
+    def stop(self) -> None:
+        """A clean end."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._end()
+        assert self._process.returncode == 0, self._complaints()
+
+    def close(self) -> None:
+        """Whatever became of it."""
+        if self._process.poll() is None:
+            self.kill()
+        self._stderr.close()
+
+    def _end(self) -> None:
+        self._process.wait(DEADLINE_S)
+        self._thread.join(DEADLINE_S)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.endswith("\n"):  # else a kill cut it off
+                with self._changed:
+                    self._events.append(tuple(json.loads(line)))
+                    self._changed.notify_all()
+        self._process.stdout.close()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _complaints(self) -> str:
+        self._stderr.seek(0)
+        return self._stderr.read()[-4_000:]
+
+
+@pytest.fixture
+def start(own_broker: Broker) -> Iterator[Start]:
+    """Starts the application on the test's own broker."""
+    with ExitStack() as stack:
+
+        def start(**options: Any) -> App:
+            app = App(own_broker.bootstrap, **options)
+            stack.callback(app.close)
+            return app
+
+        yield start
+
+
+@pytest.fixture
+def other(own_broker: Broker) -> Iterator[Adapter]:
+    """Another client: makes topics, sends orders, reads invoices."""
+    other = Adapter(own_broker.bootstrap)
+    yield other
+    other.close()
+
+
+def make_topics(other: Adapter) -> None:
+    other.create_topic("orders", PARTITIONS)
+    other.create_topic("invoices", 2)
+    other.create_topic("offers", 1)
+
+
+def send_orders(other: Adapter, ids: Iterable[int], topic: str = "orders", **fails: int) -> list[Sent]:
+    """fails: how often order `_ID` fails."""
+    orders = [{"id": n, "customer": f"c{n % CUSTOMERS}", "fails": fails.get(f"_{n}", 0)} for n in ids]
+    partitions = PARTITIONS if topic == "orders" else 1
+    with other.sender() as sender:
+        return sender.send(topic, [Outgoing(json.dumps(o).encode(), partition=o["id"] % partitions) for o in orders])
+
+
+def committed(other: Adapter) -> int:
+    """How many orders are committed."""
+    return sum(offset or 0 for offset in other.committed("billing", "orders", EVERY).values())
+
+
+def test_it_makes_the_topics_that_it_subscribes_to(start: Start, other: Adapter) -> None:
+    app = start()
+    app.wait_for(lambda: app.told("started") != [], "started")
+    assert {"orders", "invoices", "offers"} <= other.topics().keys()
+    send_orders(other, [0])
+    app.wait_for(lambda: app.booked() == Counter([0]), "the order is billed and booked")
+    app.stop()
+
+
+def test_orders_become_invoices_that_are_booked_in_batches(start: Start, other: Adapter) -> None:
+    make_topics(other)
+    send_orders(other, range(600))
+    app = start()
+    app.wait_for(lambda: app.booked().total() >= 600, "all is booked")
+    app.stop()
+    once = Counter(range(600))
+    assert app.billed() == once
+    assert app.booked() == once
+    assert max(map(len, app.told("booked"))) > 1, "no batch had several invoices"
+    assert committed(other) == 600
+    with other.reader("invoices", [0, 1]) as reader:
+        reader.seek_beginning()
+        invoices = reader.take(600)
+    assert Counter(json.loads(one.value or b"")["order"] for one in invoices) == once
+    homes = defaultdict(set)
+    for one in invoices:
+        homes[one.key].add(one.partition)
+        assert dict(one.headers).items() >= {"kind": b"invoice", "content-type": b"application/json"}.items()
+    assert {key: len(partitions) for key, partitions in homes.items()} == {b"c%d" % n: 1 for n in range(CUSTOMERS)}
+
+
+def test_what_failed_is_done_again_or_passed_over(start: Start, other: Adapter) -> None:
+    make_topics(other)
+    send_orders(other, range(60), _13=2, _31=1)
+    send_orders(other, range(1000, 1010), "offers", _1004=1)
+    app = start()
+    app.wait_for(lambda: app.billed().total() >= 60 and len(app.told("sold")) >= 9, "all is done")
+    app.stop()
+    assert Counter(app.told("failed")) == {13: 2, 31: 1, 1004: 1}
+    assert app.billed() == Counter(range(60))
+    for partition in EVERY:  # what had to wait held back what came after it
+        offsets = [offset for home, offset, _ in app.told("billed") if home == partition]
+        assert offsets == list(range(10))
+    assert app.told("sold") == [n for n in range(1000, 1010) if n != 1004]
+    assert committed(other) == 60
+    assert other.committed("sales", "offers", [0]) == {0: 10}
+
+
+def test_two_apps_share_a_group_until_one_leaves(start: Start, other: Adapter) -> None:
+    make_topics(other)
+    first = start()
+    first.wait_for(lambda: first.owned() == [*EVERY], "the first has all partitions")
+    second = start()
+    for app in (first, second):
+        app.wait_for(lambda app=app: len(app.owned()) == 3, "each has its half")
+    assert {*first.owned(), *second.owned()} == {*EVERY}
+    send_orders(other, range(120))
+    for app in (first, second):
+        app.wait_for(lambda app=app: app.billed().total() >= 60, "each bills its half")
+    second.stop()
+    first.wait_for(lambda: first.owned() == [*EVERY], "the first has all partitions again")
+    send_orders(other, range(120, 180))
+    first.wait_for(lambda: first.billed().total() >= 120, "the first bills all that is left")
+    first.stop()
+    assert first.billed() + second.billed() == Counter(range(180))
+    assert committed(other) == 180
+
+
+def test_it_goes_on_after_its_broker_was_killed(start: Start, other: Adapter, own_broker: Broker) -> None:
+    make_topics(other)
+    send_orders(other, range(60))
+    app = start(session_timeout_ms=60_000)
+    app.wait_for(lambda: app.booked().total() >= 60, "all is booked")
+    own_broker.restart(kill=True)
+    send_orders(other, range(60, 120))
+    app.wait_for(lambda: app.booked().total() >= 120, "all is booked after the restart")
+    app.stop()
+    assert app.billed() == app.booked() == Counter(range(120))
+    assert committed(other) == 120
+
+    own_broker.restart()
+    send_orders(other, range(120, 150))
+    again = start()
+    again.wait_for(lambda: again.booked().total() >= 30, "the new orders are booked")
+    again.stop()
+    assert again.billed() == again.booked() == Counter(range(120, 150)), "not exactly the new orders"
+
+
+def test_a_killed_app_leaves_one_order_at_most_to_be_done_again(start: Start, other: Adapter) -> None:
+    make_topics(other)
+    send_orders(other, range(600))
+    app = start()
+    app.wait_for(lambda: app.billed().total() >= 50, "some are billed")
+    app.kill()
+    again = start()
+    again.wait_for(lambda: len(app.billed() + again.billed()) == 600, "all are billed")
+    again.stop()
+    twice = app.billed() & again.billed()
+    assert twice.total() <= 1
+    assert app.billed() + again.billed() - twice == Counter(range(600))
+    assert committed(other) == 600

@@ -1,0 +1,1 @@
+"""franz-go as a driver process, and its scenarios."""

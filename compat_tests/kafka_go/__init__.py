@@ -1,0 +1,1 @@
+"""kafka-go as a driver process, and its scenarios."""

@@ -1,0 +1,1 @@
+"""kafka-python 2 against Ottla."""

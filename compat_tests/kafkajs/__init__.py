@@ -1,0 +1,1 @@
+"""kafkajs, the client of most Node services."""

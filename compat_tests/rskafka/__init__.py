@@ -1,0 +1,1 @@
+"""rskafka, a client in Rust alone: no groups, no transactions."""

@@ -1,0 +1,1 @@
+"""Sarama as a driver process, and its scenarios."""
