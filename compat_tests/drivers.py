@@ -216,6 +216,7 @@ _DRIVERS = {
     "java_2": _JAVA,
     "connect": _Kind(("java", "mvn"), _build_jars, functools.partial(_java, main=_CONNECT, level="info")),
     "streams": _JAVA._replace(command=functools.partial(_java, main="compat.StreamsApp")),
+    "spring": _JAVA._replace(command=functools.partial(_java, main="compat.App")),
     "franz_go": _GO,
     "sarama": _GO,
     "kafka_go": _GO,

@@ -1,0 +1,155 @@
+"""A Spring Kafka application does what its guide promises: listeners, retries, dead letters, transactions."""
+
+import json
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from compat_tests.client import Outgoing
+from compat_tests.confluent.adapter import Adapter
+from compat_tests.drivers import driver, missing
+from compat_tests.harness import DEADLINE_S, ROOT, Broker
+
+pytestmark = [
+    pytest.mark.compat,
+    pytest.mark.skipif(missing("spring") is not None, reason=str(missing("spring"))),
+]
+
+
+class App:
+    """The application as a process; `events` are [name, value] as it tells them."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.events: list[tuple[str, Any]] = []
+        self._changed = threading.Condition()
+        self._ended = False
+        self._process = subprocess.Popen(
+            [*driver("spring"), bootstrap], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def told(self, name: str) -> list[Any]:
+        """The values of one event."""
+        with self._changed:
+            return [value for one, value in self.events if one == name]
+
+    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
+        """Looks again after each event."""
+        with self._changed:
+            met = self._changed.wait_for(lambda: condition() or self._ended, DEADLINE_S)
+        assert met, f"not within {DEADLINE_S:.0f} s: {what}; {self.events[-20:]}"
+        assert condition(), f"the application ended: {what}"
+
+    def do(self, *words: object) -> None:
+        """A command."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(" ".join(map(str, words)) + "\n")
+        self._process.stdin.flush()
+
+    def stop(self) -> None:
+        """A clean end."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        assert self._process.wait(DEADLINE_S) == 0
+        self._thread.join(DEADLINE_S)
+
+    def end(self) -> None:
+        """Whatever it does."""
+        self._process.kill()
+        self._process.wait(DEADLINE_S)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            name, value = json.loads(line)
+            with self._changed:
+                self.events.append((name, value))
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+
+@pytest.fixture
+def app(own_broker: Broker) -> Iterator[App]:
+    """The application, ready."""
+    running = App(own_broker.bootstrap)
+    running.wait_for(lambda: running.told("ready") != [], "it is ready")
+    yield running
+    running.end()
+
+
+@pytest.fixture
+def client(own_broker: Broker) -> Adapter:
+    """Looks at the same broker."""
+    return Adapter(own_broker.bootstrap)
+
+
+def test_its_topics_are_created(app: App, client: Adapter) -> None:
+    assert client.topics().items() >= {"orders": 6, "orders.dead": 6, "from": 2, "to": 2}.items()
+
+
+def test_three_listeners_share_the_partitions_and_commit(app: App, client: Adapter) -> None:
+    with client.sender() as sender:
+        sent = sender.send("orders", [Outgoing(b"order %d" % n, partition=n % 6) for n in range(60)])
+    app.wait_for(lambda: len(app.told("took")) >= 60, "all orders are taken")
+    assert {(partition, offset) for partition, offset, _ in app.told("took")} == set(sent)
+    assert client.group("orders") == ("Stable", 3)
+    app.stop()
+    assert client.committed("orders", "orders", range(6)) == dict.fromkeys(range(6), 10)
+    assert len(app.told("took")) == 60
+
+
+def test_a_poisoned_record_is_retried_and_buried_and_holds_up_nobody(app: App, client: Adapter) -> None:
+    with client.sender() as sender:
+        values = [b"first", b"poison", b"last"]
+        sender.send("orders", [Outgoing(value, partition=4) for value in values])
+    app.wait_for(lambda: app.told("dead") != [] and len(app.told("took")) == 2, "one is dead, two are taken")
+    assert app.told("failed") == ["poison"] * 3
+    assert [value for _, _, value in app.told("took")] == ["first", "last"]
+    assert app.told("dead") == [[4, 0, "poison"]]
+    with client.reader("orders.dead", [4]) as reader:
+        reader.seek_beginning()
+        (dead,) = reader.take(1)
+    headers = dict(dead.headers)
+    assert headers["kafka_dlt-original-topic"] == b"orders"
+    assert int.from_bytes(headers["kafka_dlt-original-offset"], "big") == 1
+
+
+def test_what_a_template_sends_together_is_there_together_or_not_at_all(app: App, client: Adapter) -> None:
+    app.do("together", "orders", "kept-", 5, "yes")
+    app.do("together", "orders", "dropped-", 5, "no")
+    app.do("together", "orders", "kept-too-", 5, "yes")
+    app.wait_for(lambda: len(app.told("took")) >= 10, "what was committed is taken")
+    assert app.told("sent") == ["kept-", "kept-too-"]
+    assert app.told("not sent") == ["dropped-"]
+    app.stop()
+    assert sorted(value for _, _, value in app.told("took")) == sorted(
+        f"{prefix}{n}" for prefix in ("kept-", "kept-too-") for n in range(5)
+    )
+
+
+def test_a_transactional_copy_is_exact_though_listeners_fail_and_the_broker_dies(
+    app: App, client: Adapter, own_broker: Broker
+) -> None:
+    expected: Counter[str] = Counter()
+    for turn in range(3):
+        values = [f"{turn}-{n}" for n in range(50)]
+        expected.update(values)
+        with client.sender() as sender:
+            sender.send("from", [Outgoing(one.encode(), partition=n % 2) for n, one in enumerate(values)])
+        app.wait_for(lambda: {value for _, _, value in app.told("copied")} >= set(expected), "all are copied")
+        if turn < 2:
+            own_broker.restart(kill=turn == 0)
+    app.stop()
+    with client.reader("to", [0, 1], isolation="read_committed") as reader, client.sender() as sender:
+        sender.send("to", [Outgoing(b"end", partition=p) for p in (0, 1)])
+        reader.seek_beginning()
+        found = Counter((one.value or b"").decode() for one in reader.take(len(expected) + 2))
+    assert found == expected + Counter({"end": 2})
+    assert len(app.told("failed")) >= 15
