@@ -17,8 +17,8 @@ CLIENTS := $(patsubst %,compat_tests/%/requirements.txt,kafka_python confluent a
 
 help: ## what can be made
 	@echo 'make serve      a broker on localhost:9092; more flags: make serve ARGS="--topic orders:6 --ephemeral"'
-	@echo 'make test       all tests with the Python clients, about 8 minutes on two cores'
-	@echo 'make test-long  the tests that take longer, with clients in Java and Go'
+	@echo 'make test       all tests with the Python clients, about 12 minutes on two cores'
+	@echo 'make test-long  the tests that take longer: storms, crashes, Kafka'\''s own tools'
 	@echo 'make compat     every other client library: Java, Go, JavaScript, Rust, frameworks; one: make compat CLIENT=kafkajs'
 	@echo 'make compat-page  docs/compatibility.md, from what test, test-long and compat said; compat-check: is it right?'
 	@echo 'make test-soak  the same at length: storms with every client, twenty crashes of client or broker each'

@@ -1,1 +1,1 @@
-"""Real clients against a real Ottla process: one folder a client. Nothing here imports the broker."""
+"""Real clients against a real Ottla process: one folder a client. See ARCHITECTURE.md, The compatibility lab."""

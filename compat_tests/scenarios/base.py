@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from compat_tests.client import Client, Outgoing, Received, Sent
+from compat_tests.drivers import missing
 from compat_tests.harness import DEADLINE_S, Broker
 
 MANY = 100_000
@@ -31,6 +32,8 @@ class Base:
     @pytest.fixture
     def connect(self) -> Iterator[Connect]:
         """bootstrap -> the client on that broker, closed after the test."""
+        if (reason := missing(self.adapter.name)) is not None:
+            pytest.skip(reason)
         made: list[Client] = []
 
         def make(bootstrap: str) -> Client:
