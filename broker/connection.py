@@ -113,6 +113,8 @@ class Connection:
             self._drop_output()
             self._server.budget.give_back(self)
             self._sock.close()
+            if self._gate.recorder is not None:
+                self._gate.recorder.on_closed(self)
 
     def stop(self) -> None:
         """Finish what has been received and close; wakes the connection if it idles."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from queue import Queue
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 FORMAT: Final = 1  # of a recording
 SECRET: Final = "<secret: not recorded>"  # stands for a field, or for a whole frame
 
-TICK_MS: Final = 250  # how late a recording may be on disk, and the end of a connection be seen
+TICK_MS: Final = 250  # how late a recording may be on disk
 CHUNK_BYTES: Final = 1 << 18
 QUEUED_CHUNKS: Final = 64  # then the broker waits for the disk: a recording has no holes
 
@@ -139,7 +140,6 @@ class Recorder:
         """Tell it no more, and close it; a no-op for one that is told nothing."""
         if sink not in self._sinks:
             return
-        self._look_for_closed()
         self._tell({"kind": "ended", "timeMs": self._broker.clock.wall_ms()}, to=[sink])
         self._let_go(sink)
 
@@ -186,6 +186,12 @@ class Recorder:
             **self._timing(peer.exchange),
         }
         self._tell(line, "response", response, context.api_version)
+
+    def on_closed(self, connection: Connection) -> None:
+        """It has ended; nothing to tell if it asked nothing."""
+        peer = self._peers.pop(connection, None)
+        if peer is not None:
+            self._tell({"kind": "closed", "connection": peer.number, "timeMs": self._broker.clock.wall_ms()})
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -265,15 +271,9 @@ class Recorder:
 
     def _look(self) -> None:
         self._tick = self._broker.timers.schedule(TICK_MS, self._look)
-        self._look_for_closed()
         for sink in tuple(self._sinks):
             if not sink.flush():
                 self.remove(sink)
-
-    def _look_for_closed(self) -> None:
-        for peer in [peer for peer in self._peers.values() if not peer.connection.is_open]:
-            del self._peers[peer.connection]
-            self._tell({"kind": "closed", "connection": peer.number, "timeMs": self._broker.clock.wall_ms()})
 
 
 def _may_hold_secrets(key: int) -> bool:
@@ -327,6 +327,8 @@ class RecordingFile:
         self._log = log
         try:
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600)
+            if hasattr(os, "fchmod") and stat.S_ISREG(os.fstat(self._fd).st_mode):
+                os.fchmod(self._fd, 0o600)  # of one that was there
         except OSError as error:
             raise StartupError(
                 f"cannot write --record {path}: {error.strerror}; give a path in a folder you may write"
