@@ -197,6 +197,7 @@ class BrokerConfig:
     transaction_max_timeout_ms = _int("900000")
     transaction_partition_verification_enable = _bool("true")
     transaction_remove_expired_transaction_cleanup_interval_ms = _int("3600000")
+    transaction_state_log_min_isr = _int("2")
     transaction_state_log_num_partitions = _int("50")
     transaction_state_log_replication_factor = _short("3")
     transaction_state_log_segment_bytes = _int("104857600")
@@ -306,9 +307,7 @@ class BrokerConfig:
         raise AssertionError(f"none of {names} has a default")
 
     def internal_topic(self, name: str) -> tuple[int, int, dict[str, str]]:
-        """(number of partitions, replicas of each, configs) of an internal topic. min.insync.replicas stays 1: it must
-        never fail.
-        """
+        """(number of partitions, replicas of each, configs) of an internal topic."""
         if name == "__consumer_offsets":
             return (
                 self.offsets_topic_num_partitions,
@@ -326,7 +325,7 @@ class BrokerConfig:
                 {
                     "cleanup.policy": "compact",
                     "compression.type": "uncompressed",
-                    "min.insync.replicas": "1",
+                    "min.insync.replicas": str(self.transaction_state_log_min_isr),
                     "segment.bytes": _segment_bytes(self.transaction_state_log_segment_bytes),
                     "unclean.leader.election.enable": "false",
                 },

@@ -1,4 +1,4 @@
-"""The Java client 2.8, of 2021 through every scenario."""
+"""The Java client 2.8, of 2021, through every scenario."""
 
 import pytest
 

@@ -182,10 +182,13 @@ def partitions_of(internal: str) -> Observer:
     return observe
 
 
-def segment_bytes_of(internal: str) -> Observer:
+SIZE = "segment.bytes"
+
+
+def config_of(internal: str, name: str) -> Observer:
     async def observe(world: World, topic: str) -> int:
         await partitions_of(internal)(world, topic)
-        [entry] = (await describe(world.client, 2, internal, "segment.bytes")).configs
+        [entry] = (await describe(world.client, 2, internal, name)).configs
         return int(entry.value)
 
     return observe
@@ -261,9 +264,9 @@ CASES: dict[str, Case] = {
     "offsets.retention.minutes": Case("1", offset_after(HOUR), 5, -1),
     "offsets.topic.compression.codec": Case("1", codec_of_offsets, 0, 1, {"offsets.topic.num.partitions": "1"}),
     "offsets.topic.num.partitions": Case("3", partitions_of(OFFSETS), 50, 3),
-    "offsets.topic.segment.bytes": Case("2000000", segment_bytes_of(OFFSETS), SEGMENT, 2_000_000),
+    "offsets.topic.segment.bytes": Case("2000000", config_of(OFFSETS, SIZE), SEGMENT, 2_000_000),
     "share.coordinator.state.topic.num.partitions": Case("3", partitions_of(SHARE), 50, 3),
-    "share.coordinator.state.topic.segment.bytes": Case("2000000", segment_bytes_of(SHARE), SEGMENT, 2_000_000),
+    "share.coordinator.state.topic.segment.bytes": Case("2000000", config_of(SHARE, SIZE), SEGMENT, 2_000_000),
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": Case(
         "1000", state_after_8_seconds, "Ongoing", "CompleteAbort"
     ),
@@ -274,8 +277,9 @@ CASES: dict[str, Case] = {
     "transaction.remove.expired.transaction.cleanup.interval.ms": Case(
         "1000", state_unused_for(MINUTE), "Empty", FORGOTTEN, {"transactional.id.expiration.ms": "1000"}
     ),
+    "transaction.state.log.min.isr": Case("2", config_of(TRANSACTIONS, "min.insync.replicas"), 1, 2),
     "transaction.state.log.num.partitions": Case("3", partitions_of(TRANSACTIONS), 50, 3),
-    "transaction.state.log.segment.bytes": Case("2000000", segment_bytes_of(TRANSACTIONS), SEGMENT, 2_000_000),
+    "transaction.state.log.segment.bytes": Case("2000000", config_of(TRANSACTIONS, SIZE), SEGMENT, 2_000_000),
     "transactional.id.expiration.ms": Case("1000", state_unused_for(2 * HOUR), "Empty", FORGOTTEN),
 }
 

@@ -338,7 +338,8 @@ async def test_too_few_in_sync_for_a_coordinator(launcher: Launcher) -> None:
     """What coordinators write is written with acks=all."""
     factors = ("default", "offsets.topic", "transaction.state.log")
     three = {f"{name}.replication.factor": "3" for name in factors}
-    running = await launcher.start({**three, "min.insync.replicas": "2"}, nodes=3)
+    in_sync = {"min.insync.replicas": "2", "transaction.state.log.min.isr": "2"}
+    running = await launcher.start({**three, **in_sync}, nodes=3)
     create(running, "t", 1)
     offset = OffsetCommitRequest.OffsetCommitRequestPartition(partition_index=0, committed_offset=1)
     commit = OffsetCommitRequest(
