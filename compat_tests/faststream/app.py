@@ -40,9 +40,13 @@ class CannotError(Exception):
     """It cannot be done yet."""
 
 
+_telling = threading.Lock()
+
+
 def tell(name: str, value: Any = None) -> None:
-    """An event for the test."""
-    print(json.dumps([name, value]), flush=True)
+    """An event for the test, on a line of its own, whichever thread tells."""
+    with _telling:
+        print(json.dumps([name, value]), flush=True)
 
 
 class Owned(ConsumerRebalanceListener):

@@ -79,3 +79,4 @@ class Adapter(Administration):
             max_poll_records=config.batch,
         )
         work(consumer, due, emit, stop)
+        consumer.close(autocommit=False)

@@ -182,7 +182,7 @@ class Listener(ConsumerRebalanceListener):
 def work(
     consumer: KafkaConsumer, due: dict[TopicPartition, OffsetAndMetadata], emit: Emit, stop: threading.Event
 ) -> None:
-    """A subscribed member's life. due: see Listener."""
+    """A subscribed member's life, until it is to close. due: see Listener."""
     while not stop.is_set():
         try:
             batches = consumer.poll(POLL_MS)
@@ -203,4 +203,3 @@ def work(
         else:
             emit("committed", {p.partition: one.offset for p, one in due.items()})
             due.clear()
-    consumer.close(autocommit=False)

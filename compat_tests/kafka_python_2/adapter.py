@@ -58,6 +58,8 @@ class Adapter(Administration):
         consumer = self._reached(config)
         consumer.subscribe([config.topic], listener=Listener(emit, due))
         work(consumer, due, emit, stop)
+        emit("revoked", sorted(one.partition for one in consumer.assignment()))  # 2.x closes without telling listeners
+        consumer.close(autocommit=False)
 
     def _reached(self, config: MemberConfig) -> KafkaConsumer:
         """A consumer that has found a broker and the topic: a leader that knows no topic assigns nothing at first."""
