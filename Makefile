@@ -20,7 +20,7 @@ help: ## what can be made
 	@echo 'make test       all tests with the Python clients, about 12 minutes on two cores'
 	@echo 'make test-long  the tests that take longer: storms, crashes, Kafka'\''s own tools'
 	@echo 'make compat     every other client library: Java, Go, JavaScript, Rust, frameworks; one: make compat CLIENT=kafkajs'
-	@echo 'make compat-page  docs/compatibility.md, from what test, test-long and compat said; compat-check: is it right?'
+	@echo 'make compat-page docs/compatibility.md, from what test, test-long and compat said; compat-check: is it right?'
 	@echo 'make test-soak  the same at length: storms with every client, twenty crashes of client or broker each'
 	@echo 'make lint       style and types'
 	@echo 'make bench      how fast Ottla is beside Apache Kafka and kfake, where Java with Maven, or Go, are there'

@@ -70,6 +70,16 @@ class Worker:
         self._process.kill()
         self._process.wait(DEADLINE_S)
 
+    def sleep(self) -> None:
+        """SIGSTOP: it holds what it has and believes what it knows, but does nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """SIGCONT."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """A clean end, and all its offsets committed."""
         assert self._process is not None
