@@ -52,6 +52,8 @@ _HIDDEN: Final[dict[int, frozenset[str]]] = {
 }
 _WITH_CONFIGS: Final = (ApiKey.ALTER_CONFIGS, ApiKey.INCREMENTAL_ALTER_CONFIGS)
 _SECRET_WORDS: Final = ("password", "secret", "jaas")  # in names of configs that Ottla does not know
+_OF_HEADERS: Final = frozenset(("api", "version", "correlationId", "clientId"))
+_BROKER: Final = 4  # a type of resources
 
 Line = dict[str, Any]
 
@@ -89,11 +91,12 @@ class _Peer:
 class _Exchange:
     """A request on its way: `line` is what all lines of it begin with."""
 
-    __slots__ = ("line", "since_s")
+    __slots__ = ("is_secret", "line", "since_s")
 
     def __init__(self, line: Line, since_s: float) -> None:
         self.line = line
         self.since_s = since_s
+        self.is_secret = False  # also what the broker says of it
 
 
 class Recorder:
@@ -224,12 +227,17 @@ class Recorder:
                 "correlationId": header.correlation_id,
                 "clientId": header.client_id,
             }
-            message = API[key].request.decode(frame, version, header.body_offset)
+            if "\ufffd" not in (header.client_id or ""):  # else it may stand for bytes that are no text
+                message = API[key].request.decode(frame, version, header.body_offset)
         except (ProtocolError, KafkaError):
             if key < 0:
                 key = int.from_bytes(frame[:2], "big", signed=True)
         told = {"kind": "request", **line, "timeMs": self._broker.clock.wall_ms()}
         if message is None:
+            if peer.sends_tokens:  # what looks like a header may be some of a password
+                told = {name: value for name, value in told.items() if name not in _OF_HEADERS}
+                peer.exchange.line = {name: value for name, value in line.items() if name not in _OF_HEADERS}
+                peer.exchange.is_secret = True
             told["frame"] = SECRET if peer.sends_tokens or _may_hold_secrets(key) else encode_bytes(frame)
         self._tell(told, "request", message, version)
         if key == ApiKey.SASL_HANDSHAKE:
@@ -241,7 +249,7 @@ class Recorder:
         if exchange is not None:
             line = {"kind": "response", **exchange.line, **self._timing(exchange), "response": None}
             if refusal is not None:
-                line["refused"] = refusal
+                line["refused"] = SECRET if exchange.is_secret else refusal
             self._tell(line)
 
     def _timing(self, exchange: _Exchange) -> Line:
@@ -288,7 +296,7 @@ def _without_secrets(key: int | None, value: Any) -> Any:
     elif key in _WITH_CONFIGS:
         for resource in value.get("resources", ()):  # an answer has none
             for config in resource["configs"]:
-                if config["value"] is not None and _is_secret(config["name"]):
+                if config["value"] is not None and _is_secret(resource["resourceType"], config["name"]):
                     config["value"] = SECRET
     return value
 
@@ -305,12 +313,14 @@ def _hide(value: Any, hidden: frozenset[str]) -> None:
                 _hide(item, hidden)
 
 
-def _is_secret(name: str) -> bool:
+def _is_secret(resource_type: int, name: str) -> bool:
+    """As Kafka hides them: passwords, and what it does not know of a broker, as the key of somebody's plugin."""
     try:
         if setting_definition(name).sensitive:
             return True
     except UnknownSettingError:
-        pass
+        if resource_type == _BROKER:
+            return True
     return any(word in name.lower() for word in _SECRET_WORDS)
 
 

@@ -78,13 +78,13 @@ def decode_request_header(data: Buffer, start: int = 0, end: int | None = None) 
             offset += length
             if offset > stop:
                 raise ProtocolError(f"a client id of {length} bytes, {stop - first} left")
-            client_id = str(data[first:offset], "utf-8")
+            client_id = str(data[first:offset], "utf-8", "replace")  # as in Kafka
         flexible_from = spec.flexible_from
         if flexible_from is not None and api_version >= flexible_from:
             offset = skip_tags(data, offset + 1, data[offset])
         if offset > stop:
             raise ProtocolError("the frame ends early")
-    except (ProtocolError, IndexError, struct.error, UnicodeDecodeError) as fault:
+    except (ProtocolError, IndexError, struct.error) as fault:
         raise _refusal(fault, "RequestHeader", start) from None
     return RequestHeader(api_key, api_version, correlation_id, client_id, offset)
 
@@ -92,8 +92,6 @@ def decode_request_header(data: Buffer, start: int = 0, end: int | None = None) 
 def _refusal(fault: Exception, header: str, start: int) -> ProtocolError:
     if isinstance(fault, ProtocolError):
         message = fault.message
-    elif isinstance(fault, UnicodeDecodeError):
-        message = "a client id that is not UTF-8"
     else:
         message = "the frame ends early"
     return ProtocolError(message, api=header, offset=start)

@@ -106,9 +106,7 @@ class ClassicMembership:
         if group is None:
             if member_id:
                 return join_error(ErrorCode.UNKNOWN_MEMBER_ID, member_id, version)
-            if not request.protocol_type or not protocols:
-                return join_error(ErrorCode.INCONSISTENT_GROUP_PROTOCOL, "", version)
-            code = self._create(request.group_id)
+            code = self._create(request.group_id)  # also for one that offers nothing and is refused below, as in Kafka
             if code is not ErrorCode.NONE:
                 return join_error(code, "", version)
             group = self._shard.classic(request.group_id)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -162,7 +163,7 @@ class Player:
                 key = spec.key
                 request = from_json(spec.request, self._matching.translate(line["request"]), exchange.version)
                 frame = encode_request(key, exchange.version, line["correlationId"], line["clientId"], request)
-        except (KeyError, ValueError, TypeError, KafkaError) as error:
+        except (KeyError, ValueError, TypeError, struct.error, KafkaError) as error:
             self._skip(exchange, f"it is no request: {error}")
             return
         asked_ms = line.get("timeMs", 0)
@@ -329,9 +330,14 @@ class Player:
         )
         frame = self._await_frame(peer, 0)
         self._close(0)
-        if isinstance(frame, str):
-            raise CommandError(f"{self._address[0]}:{self._address[1]} is no Kafka broker ({frame}); name another")
-        answer = MetadataResponse.decode(frame, _METADATA_VERSION, _SIZE_BYTES)
+        try:
+            if isinstance(frame, str):
+                raise ProtocolError(frame)
+            answer = MetadataResponse.decode(frame, _METADATA_VERSION, _SIZE_BYTES)
+        except ProtocolError as error:
+            raise CommandError(
+                f"{self._address[0]}:{self._address[1]} is no Kafka broker ({error}); name another"
+            ) from None
         nodes = sorted(answer.brokers, key=lambda node: node.node_id)
         if len(nodes) > 1:
             self._addresses = {before: (node.host, node.port) for before, node in zip(recorded, nodes, strict=False)}

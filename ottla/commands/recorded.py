@@ -18,6 +18,19 @@ _HAS: dict[str, tuple[str, ...]] = {  # what lines of each kind have beside it
     "closed": ("connection",),
     "ended": (),
 }
+_IS: dict[str, type | tuple[type, ...]] = {  # what the fields of a line are, if it has them
+    "kind": str,
+    "n": int,
+    "connection": int,
+    "node": int,
+    "api": str,
+    "version": int,
+    "correlationId": int,
+    "clientId": (str, type(None)),
+    "timeMs": (int, float),
+    "durationMs": (int, float),
+    "nodes": list,
+}
 
 
 class Recording:
@@ -64,10 +77,18 @@ class Recording:
             line = json.loads(text)
         except (ValueError, RecursionError):
             line = None
-        needed = _HAS.get(line.get("kind", ""), ()) if isinstance(line, dict) else ("kind",)
-        if not isinstance(line, dict) or any(name not in line for name in needed):
+        if not isinstance(line, dict) or not _is_sound(line):
             raise CommandError(f"{self._path}, line {number} is no line of a recording; record again")
         return line
+
+
+def _is_sound(line: Line) -> bool:
+    """Whether it has what its kind has, and that is what it should be: people cut and edit recordings."""
+    if any(name in line and not isinstance(line[name], wanted) for name, wanted in _IS.items()):
+        return False
+    if any(not isinstance(node, dict) or not isinstance(node.get("node"), int) for node in line.get("nodes", ())):
+        return False
+    return all(name in line for name in _HAS.get(line.get("kind", ""), ()))
 
 
 def has_secrets(value: Any) -> bool:

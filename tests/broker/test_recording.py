@@ -227,6 +227,18 @@ async def test_a_client_without_an_id(running: Running) -> None:
     assert sink.of("request")[0]["clientId"] is None
 
 
+async def test_a_client_id_that_is_no_text_is_kept_in_its_bytes(running: Running) -> None:
+    sink = Kept()
+    frame = encode_request(ApiKey.METADATA, METADATA, 1, "me", metadata("t")).replace(b"me", b"\xffe")
+    async with recorded(running, sink), await running.client() as client:
+        await client.stream.send_all(frame)
+        assert (await client.receive(metadata(), METADATA)).topics[0].name == "t"
+    (asked,), (answered,) = sink.of("request"), sink.of("response")
+    assert decode_bytes(asked["frame"]) == frame[4:]
+    assert (asked["api"], asked["clientId"], "request" in asked) == ("Metadata", "\ufffde", False)
+    assert answered["response"]["topics"][0]["name"] == "t"
+
+
 class TestSecrets:
     """Nothing that lets somebody in is ever handed on."""
 
@@ -268,11 +280,14 @@ class TestSecrets:
         sink = await self.told(running, lambda client: client.frame(request, 2))
         assert sink.of("request")[0]["request"]["hmac"] == SECRET
 
-    @pytest.mark.parametrize("name", ["ssl.keystore.password", "listener.name.x.sasl.jaas.config", "my.secret"])
+    @pytest.mark.parametrize(
+        "name",
+        ["ssl.keystore.password", "listener.name.x.ssl.keystore.key", "listener.name.x.sasl.jaas.config", "my.key"],
+    )
     async def test_of_configs(self, running: Running, name: str) -> None:
         configs = [
             IncrementalAlterConfigsRequest.AlterableConfig(name=name, value=self.PASSWORD.decode()),
-            IncrementalAlterConfigsRequest.AlterableConfig(name="retention.ms", value="5"),
+            IncrementalAlterConfigsRequest.AlterableConfig(name="log.retention.ms", value="5"),
             IncrementalAlterConfigsRequest.AlterableConfig(name=name, config_operation=1, value=None),
         ]
         resource = IncrementalAlterConfigsRequest.AlterConfigsResource(
@@ -291,8 +306,8 @@ class TestSecrets:
         assert sink.of("request")[0]["frame"] == SECRET
 
     async def test_in_tokens_without_a_header(self, running: Running) -> None:
-        """After a SaslHandshake v0 they come as frames of their own."""
-        token = b"\0me\0" + self.PASSWORD
+        """After a SaslHandshake v0 they come as frames of their own, of which some look like a header."""
+        tokens = (b"\0me\0" + self.PASSWORD, b"\0A\0\0pass\xff\xff" + self.PASSWORD, b"\0\x03\0\0pass\0\x04word\0")
         sink = Kept()
         recorder = recorder_of(running)
         recorder.add(sink)
@@ -300,11 +315,17 @@ class TestSecrets:
             await client.ask(metadata("t"), METADATA)
             connection = next(iter(recorder._peers))
             handshake = client.frame(SaslHandshakeRequest(mechanism="PLAIN"), 0)[4:]
-            for frame in (handshake, token):  # a broker that knew SASL would come to the second
+            for frame in (handshake, *tokens):  # a broker that knew SASL would come to the second
                 with pytest.raises((ProtocolError, CloseConnection)):
                     recorder.handle(connection, memoryview(frame), 0, len(frame))
         recorder.remove(sink)
-        assert [line.get("frame") for line in sink.of("request")] == [None, None, SECRET]
+        asked, answered = sink.of("request")[2:], sink.of("response")[2:]
+        known = {"kind", "n", "connection", "node", "timeMs"}
+        for line in asked:
+            assert (line["frame"], set(line)) == (SECRET, known | {"frame"})
+        for line in answered:
+            assert (line["refused"], set(line)) == (SECRET, known | {"durationMs", "response", "refused"})
+        assert len(asked) == len(answered) == len(tokens)
 
 
 async def test_what_other_taps_make_of_an_answer_counts(running: Running) -> None:

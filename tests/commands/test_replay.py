@@ -361,7 +361,9 @@ def test_an_answer_that_holds_a_secret_is_not_compared(tmp_path: Path) -> None:
     assert played(path, lambda *_: OK) == 0
 
 
-@pytest.mark.parametrize("change", [{"request": {"x": 1}}, {"api": "Nothing"}, {"version": 99}])
+@pytest.mark.parametrize(
+    "change", [{"request": {"x": 1}}, {"api": "Nothing"}, {"version": 99}, {"correlationId": 1 << 40}]
+)
 def test_what_is_no_request_is_not_played(tmp_path: Path, capsys: Capture, change: dict[str, Any]) -> None:
     path = write(tmp_path / "r", asked(1) | change, heard(1, {"errorCode": 0}))
     assert played(path, lambda *_: OK) == 0
@@ -386,6 +388,9 @@ def test_a_frame_is_played_as_it_came(tmp_path: Path) -> None:
         (json.dumps(HEAD) + '\n{"kind": "request"}\n', " line 2 is no line of a recording"),
         (json.dumps(HEAD) + "\n[]\n", " line 2 is no line of a recording"),
         (json.dumps(HEAD) + "\n\udcff\n", " is no recording"),
+        (json.dumps(HEAD | {"nodes": 5}) + "\n", " line 1 is no line of a recording"),
+        (json.dumps(HEAD | {"nodes": [5]}) + "\n", " line 1 is no line of a recording"),
+        (json.dumps(HEAD) + '\n{"kind": []}\n', " line 2 is no line of a recording"),
     ],
 )
 def test_what_is_no_recording(tmp_path: Path, capsys: Capture, content: str, sentence: str) -> None:
@@ -393,6 +398,13 @@ def test_what_is_no_recording(tmp_path: Path, capsys: Capture, content: str, sen
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
     assert played(path, lambda *_: OK) == 1
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["n", "connection", "node", "api", "version", "correlationId", "clientId", "timeMs"])
+def test_a_line_that_was_edited_is_named(tmp_path: Path, capsys: Capture, name: str) -> None:
+    path = write(tmp_path / "r", asked(1) | {name: {}}, heard(1, {"errorCode": 0}))
+    assert played(path, lambda *_: OK) == 1
+    assert " line 2 is no line of a recording" in capsys.readouterr().err
 
 
 def test_a_recording_that_was_cut_is_played_as_far_as_it_goes(tmp_path: Path, capsys: Capture) -> None:
@@ -419,10 +431,21 @@ def test_flags(tmp_path: Path, capsys: Capture, flags: list[str], code: int, sen
     assert sentence in capsys.readouterr().err
 
 
-def test_a_port_where_no_broker_is(tmp_path: Path, capsys: Capture) -> None:
+@pytest.mark.parametrize(
+    ("says", "reason"), [(b"", "the connection closed"), (b"\0\0\0\5abcde", "MetadataResponse v1 brokers at byte 4: ")]
+)
+def test_a_port_where_no_broker_is(tmp_path: Path, capsys: Capture, says: bytes, reason: str) -> None:
     path = write(tmp_path / "r")
+
+    def serve() -> None:
+        with listener.accept()[0] as sock:
+            sock.recv(1000)
+            sock.sendall(says)
+
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True).start()
+        threading.Thread(target=serve, daemon=True).start()
         assert run(["replay", str(path), "--against", f"127.0.0.1:{port}"], started_ms=0) == 1
-    assert "is no Kafka broker (the connection closed); name another" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"is no Kafka broker ({reason}" in said
+    assert "; name another" in said

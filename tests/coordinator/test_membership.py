@@ -157,10 +157,19 @@ def test_a_refused_join_makes_no_group(world: Any) -> None:
     assert world.join(session_ms=5_999).error_code == E.INVALID_SESSION_TIMEOUT
     assert world.join(session_ms=1_800_001).error_code == E.INVALID_SESSION_TIMEOUT
     assert world.join("who").error_code == E.UNKNOWN_MEMBER_ID
-    assert world.join(protocols=()).error_code == E.INCONSISTENT_GROUP_PROTOCOL
-    assert world.join(protocol_type="").error_code == E.INCONSISTENT_GROUP_PROTOCOL
+    assert world.join("who", protocols=()).error_code == E.UNKNOWN_MEMBER_ID
     assert world.state() == "none"
     assert world.log == []
+
+
+@pytest.mark.parametrize("offer", [{"protocols": ()}, {"protocol_type": ""}])
+def test_a_join_that_offers_nothing_is_refused_and_makes_an_empty_group_as_in_kafka(
+    world: Any, offer: dict[str, Any]
+) -> None:
+    for _ in range(2):
+        assert world.join(**offer).error_code == E.INCONSISTENT_GROUP_PROTOCOL
+        assert world.state() == "Empty"
+        assert len(world.log) == 1
 
 
 @pytest.mark.parametrize(("version", "name"), [(0, ""), (6, ""), (7, None), (9, None)])

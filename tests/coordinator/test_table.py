@@ -28,7 +28,7 @@ join with an unknown id                  | 25 n     | 25 E     | 25 P        | 2
 join of a new instance                   | 0 C      | 0 C      | - P         | - P         | - P      | 16 D
 join of another protocol type            | 79 E     | 79 E     | 23 P        | 23 C        | 23 S     | 16 D
 join without a common protocol           | 79 E     | 79 E     | 23 P        | 23 C        | 23 S     | 16 D
-join without protocols                   | 23 n     | 23 E     | 23 P        | 23 C        | 23 S     | 16 D
+join without protocols                   | 23 E     | 23 E     | 23 P        | 23 C        | 23 S     | 16 D
 join with a session too short            | 26 n     | 26 E     | 26 P        | 26 C        | 26 S     | 26 D
 leader joins again                       | 25 n     | 25 E     | - P         | 0 C         | - P      | 16 D
 leader joins, changed                    | 25 n     | 25 E     | - P         | - P         | - P      | 16 D

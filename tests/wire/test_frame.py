@@ -104,6 +104,6 @@ def test_headers_cut_anywhere():
             decode_response_header(response[:length], ApiKey.HEARTBEAT, 4)
 
 
-def test_a_client_id_that_is_not_text():
-    with pytest.raises(ProtocolError, match="RequestHeader at byte 0: a client id that is not UTF-8"):
-        decode_request_header(struct.pack(">hhih", ApiKey.HEARTBEAT, 0, 1, 1) + b"\xff")
+def test_a_client_id_that_is_not_text_is_read_as_far_as_it_is():
+    header = decode_request_header(struct.pack(">hhih", ApiKey.HEARTBEAT, 0, 1, 6) + b"a\xffb\xe2\x82c")
+    assert header.client_id == "a\ufffdb\ufffdc"
