@@ -25,7 +25,7 @@ from ottla.broker.features import finalized
 from ottla.broker.logs import Log, ready_line
 from ottla.broker.nodes import Address, Listener, Node
 from ottla.broker.server import GRACE_S, Door, Server, ServerLimits, bind, bind_nodes
-from ottla.log.clock import Clock, SystemClock
+from ottla.log.clock import Clock, SteeredClock, SystemClock
 from ottla.log.filesystem import FileSystem
 from ottla.log.ids import Ids
 from ottla.log.store import Store, StoreError
@@ -84,7 +84,7 @@ async def serve(options: ServeOptions, *, started_ms: int) -> None:
 
     Raises StartupError with a sentence for the user.
     """
-    clock = SystemClock()
+    clock: Clock = SystemClock() if options.control is None else SteeredClock()
     ids = Ids()
     log = Log(sys.stderr, options.log_format, clock, options.log_level)
     # Open before the log is, so that the first Ctrl-C never lands inside an append.
@@ -97,6 +97,8 @@ async def serve(options: ServeOptions, *, started_ms: int) -> None:
             if options.control is not None:
                 control = _bind_control(options.control)
             with _data_folder(options) as path:
+                if options.snapshot is not None:
+                    _unpack(options.snapshot, path, durable=not options.ephemeral)
                 store = _open_store(path, options, clock, ids, log)
                 try:
                     broker = Broker(options.settings, store, nodes=nodes, clock=clock, ids=ids, log=log)
@@ -124,6 +126,8 @@ async def run(
     broker.configs.on_change.append(set_limits)
     set_limits()  # some may have been set before the last stop
     broker.connect(server.driver)
+    if broker.time is not None:
+        broker.time.skipped = server.skip
     async with trio.open_nursery() as connections:
         await connections.start(server.driver.run)
         async with trio.open_nursery() as serving:
@@ -161,6 +165,7 @@ async def _serve_until_signal(
     broker.load()
     _set_features(broker, options)
     _create_topics(broker, options)
+    _order_faults(broker, options)
     if signals.came:  # nobody is told that it is ready
         return
     broker.housekeeping.watch_connections(server)
@@ -231,6 +236,16 @@ def _recorded(broker: Broker, path: str | None) -> AbstractContextManager[None]:
     return recording(broker, path, trio.current_time)
 
 
+def _unpack(snapshot: str, path: str, *, durable: bool) -> None:
+    """The data folder begins with what a snapshot holds. Raises StartupError."""
+    from ottla.log.snapshot import SnapshotError, begin_with
+
+    try:
+        begin_with(snapshot, path, durable)
+    except SnapshotError as error:
+        raise StartupError(f"--snapshot {snapshot}: {error}") from None
+
+
 @contextmanager
 def _data_folder(options: ServeOptions) -> Iterator[str]:
     """The folder of the log; a temporary one, removed at the end, if nothing is to be kept."""
@@ -287,6 +302,15 @@ def _create_topics(broker: Broker, options: ServeOptions) -> None:
                 )
             except KafkaError as error:
                 raise StartupError(f"--topic {spec.name}: {error.message or error.code.name}") from None
+
+
+def _order_faults(broker: Broker, options: ServeOptions) -> None:
+    """The rules of --faults."""
+    if options.faults:
+        from ottla.broker.faults.faults import Faults
+
+        for rule in options.faults:
+            Faults.of(broker).add(rule)
 
 
 def _announce(options: ServeOptions, path: str, broker: Broker, control: list[socket.socket], elapsed_ms: int) -> None:

@@ -19,8 +19,10 @@ from ottla.broker.housekeeping import Housekeeping
 from ottla.broker.logs import Log
 from ottla.broker.metadata import Metadata
 from ottla.broker.state_log import OFFSETS_TOPIC, TRANSACTIONS_TOPIC, StateLog
+from ottla.broker.turns import Turns
+from ottla.coordinator.group.steering import Steering
 from ottla.coordinator.timers import Timers
-from ottla.log.clock import Clock
+from ottla.log.clock import Clock, SteeredClock
 from ottla.log.ids import Ids
 from ottla.log.store import Store
 from ottla.wire.errors import ErrorCode, KafkaError
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from ottla.broker.nodes import Node
     from ottla.broker.reactor import Driver
     from ottla.broker.throttling import Throttle
+    from ottla.broker.time_travel import TimeTravel
     from ottla.coordinator.group.coordinator import GroupCoordinator
     from ottla.coordinator.transaction.coordinator import TransactionCoordinator
 
@@ -49,10 +52,12 @@ class Broker:
         self.clock = clock
         self.log = log
         self.timers = Timers(clock)
+        self.turns = Turns(self.timers)
         self.cluster = Cluster(nodes, store)
         self.metadata = Metadata(self.cluster, store, config, clock=clock, ids=ids)
         self.configs = DynamicConfigs(nodes, self.cluster, config, store, self.metadata, log)
         self._ids = ids
+        self.group_steering = Steering()  # what tests order, on whatever node a group is
         self._group_log = StateLog(
             OFFSETS_TOPIC,
             self.cluster,
@@ -72,6 +77,7 @@ class Broker:
                 self._group_log,
                 self.cluster,
                 self.timers,
+                self.turns,
                 config.offsets_topic_num_partitions,
                 self._make_groups,
             )
@@ -80,12 +86,18 @@ class Broker:
                 self._transaction_log,
                 self.cluster,
                 self.timers,
+                self.turns,
                 config.transaction_state_log_num_partitions,
                 self._make_transactions,
             )
         self.cluster.on_leader_change.append(self._leader_changed)
         self.failover = Failover(self.cluster, self.metadata, config, self.timers, log)
         self.housekeeping = Housekeeping(self.timers, store, config, log)
+        self.time: TimeTravel | None = None  # if the clock can be moved
+        if isinstance(clock, SteeredClock):
+            from ottla.broker.time_travel import TimeTravel
+
+            self.time = TimeTravel(clock, self.timers, self.housekeeping, log)
         self.throttle: Throttle | None = None
         self._driver: Driver | None = None
         self.connection_quotas = {
@@ -112,6 +124,7 @@ class Broker:
             append=self._group_log.append,
             topics=self.cluster,
             events=self.log,
+            steering=self.group_steering,
         )
 
     def _make_transactions(self, partitions: int, led: Collection[int]) -> TransactionCoordinator:
@@ -165,6 +178,8 @@ class Broker:
     def connect(self, driver: Driver) -> None:
         """`driver` drives the connections from now on."""
         self._driver = driver
+        if self.time is not None:
+            self.time.driver = driver
         self.apply_quotas()
 
     @cached_property

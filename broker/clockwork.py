@@ -23,14 +23,21 @@ async def drive(timers: Timers, clock: Clock, log: Log, catch_up: Callable[[], A
         changed.set()
 
     timers.on_earlier = earlier
+    clock.on_change(earlier)
     while True:
         deadline_ms = timers.next_deadline_ms()
-        wait_s = float("inf") if deadline_ms is None else max(0, deadline_ms - clock.mono_ms()) / 1000
+        left_ms = float("inf") if deadline_ms is None else max(0, deadline_ms - clock.mono_ms())
+        wait_s = float("inf") if left_ms and clock.stands_still else left_ms / 1000
         with trio.move_on_after(wait_s):
             await changed.wait()
         changed = trio.Event()
         await catch_up()
-        try:
-            timers.run_due()
-        except Exception as error:
-            log.error("timer failed", error)
+        run_due(timers, log)
+
+
+def run_due(timers: Timers, log: Log) -> None:
+    """What is due now; what is not, and what is due after one that raises, stays."""
+    try:
+        timers.run_due()
+    except Exception as error:
+        log.error("timer failed", error)

@@ -27,7 +27,7 @@ from ottla.wire.state.cluster_metadata import (
 if TYPE_CHECKING:
     from ottla.broker.fetch_sessions import FetchTarget
     from ottla.broker.nodes import Node
-    from ottla.broker.waiting import ByteWaiter
+    from ottla.broker.waiting import Waiter
     from ottla.wire.schema import Message
 
 # ConfigResource types of ConfigRecord and DescribeConfigs.
@@ -78,7 +78,7 @@ class Partition:
         self.last_known_elr: list[int] = []
         self.adding: list[int] = []  # replicas that come and go in the move under way (KIP-455)
         self.removing: list[int] = []
-        self.waiters: set[ByteWaiter] = set()
+        self.waiters: set[Waiter] = set()
         self.resting: set[FetchTarget] = set()
 
     @property

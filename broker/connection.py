@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ottla.broker.dispatch import CloseConnection, Gate, GateParked, Reply
-from ottla.broker.reactor import readable, settled, turn, writable
+from ottla.broker.reactor import readable, settled, settled_or_gone, turn, writable
 from ottla.log.door import FileSlice
 from ottla.wire.errors import ProtocolError
 
@@ -38,7 +38,7 @@ def plain_host(address: tuple[Any, ...]) -> str:
 
 class Connection:
     """A connected client. `host` and `port` are the peer's, `local_host` and `local_port` the address it reached us
-    at, `listener` and `node` what it reached there.
+    at, `listener` and `node` what it reached there; `number` tells which of the broker's it is, from 1 on.
     """
 
     __slots__ = (
@@ -59,6 +59,7 @@ class Connection:
         "local_port",
         "muted_until_ms",
         "node",
+        "number",
         "parked",
         "port",
         "repeated",
@@ -71,6 +72,8 @@ class Connection:
         self._sock = sock
         self.listener = listener
         self.node = listener.node
+        gate.connected += 1
+        self.number = gate.connected
         self._partial: bytearray | None = None  # the frame under way, its 4 size bytes included
         self._filled = 0
         self._total = 0  # bytes of the whole frame, 0 while the size itself is not complete
@@ -104,7 +107,12 @@ class Connection:
             self._flush_last()
         except CloseConnection as error:
             log.info("connection closed", peer=f"{self.host}:{self.port}", reason=str(error))
-            self._flush_last()
+            if error.last:
+                self._out.append(error.last)
+                with suppress(OSError):  # the peer went away first
+                    await self._flush()
+            else:
+                self._flush_last()
         except OSError as error:  # the peer went away, that is its right; or `abort`
             log.debug("connection lost", peer=f"{self.host}:{self.port}", reason=str(error))
         except Exception as error:
@@ -133,6 +141,11 @@ class Connection:
         if self._partial is None or self.parked:
             return False
         return now_ms - self._frame_since_ms > FRAME_TIMEOUT_MS + self._filled // MIN_BYTES_PER_MS
+
+    def skip(self, ms: int) -> None:
+        """The clock was moved by so much: nobody could have spoken in that time, so nobody was silent."""
+        self.active_ms += ms
+        self._frame_since_ms += ms
 
     async def _serve(self) -> None:
         sock = self._sock
@@ -277,7 +290,10 @@ class Connection:
             await self._flush()
             if not parked.pending.settled:
                 self.parked = True
-                await settled(parked.pending)
+                if parked.tethered:
+                    await settled_or_gone(parked.pending)
+                else:
+                    await settled(parked.pending)
                 self._frames_since_wait = 0
         except BaseException:
             if parked.abandon is not None:

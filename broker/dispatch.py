@@ -21,6 +21,7 @@ from ottla.wire.schema import Message
 if TYPE_CHECKING:
     from ottla.broker.broker import Broker
     from ottla.broker.connection import Connection
+    from ottla.broker.faults.faults import Faults
     from ottla.broker.nodes import Node
     from ottla.broker.recording import Recorder
 
@@ -76,20 +77,46 @@ class Tap(Protocol):
     def on_response(self, context: Context, response: Message) -> None: ...
 
 
+class Detour(Protocol):
+    """Takes requests instead of their handlers: the tap that may also put off, keep back or spoil an answer."""
+
+    def take(self, context: Context, handler: Handler) -> Message | Pending[Any] | Parked | None:
+        """As `handler.handle`, which it may call, now or later, or not. A request that outlives this call must have
+        been copied out of the receive buffer. To end the connection it raises CloseConnection."""
+        ...
+
+    def shut_down(self) -> None:
+        """Nobody is to wait any more."""
+
+
+class Tethered(Parked):
+    """A request that nothing else may ever wake: it is abandoned as soon as the client hangs up."""
+
+    __slots__ = ()
+
+
 class CloseConnection(Exception):  # noqa: N818  # an instruction, not an error
-    """Raised by a handler whose answer to a request is to close (Produce with acks=0 that failed)."""
+    """Raised by a handler whose answer to a request is to close (Produce with acks=0 that failed). `last` leaves
+    before."""
+
+    def __init__(self, reason: str, last: bytes = b"") -> None:
+        super().__init__(reason)
+        self.last = last
 
 
 class Gate:
     """Takes a frame's bytes, gives the bytes of its answer, a `Parked` request, or None when there is no answer."""
 
-    __slots__ = ("_broker", "_handlers", "_muted", "counts", "recorder", "taps")
+    __slots__ = ("_broker", "_handlers", "_muted", "connected", "counts", "detour", "faults", "recorder", "taps")
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._handlers = handlers
         self.taps: list[Tap] = []
         self._muted: set[Pending[None]] = set()
+        self.detour: Detour | None = None  # one of the taps
+        self.faults: Faults | None = None  # once somebody ordered some; it hangs here only while they may happen
+        self.connected = 0  # connections so far, all nodes' together
         self.recorder: Recorder | None = None  # one of the taps
         self.counts: dict[tuple[int, int], int] = {}  # (api key, version) -> requests seen
 
@@ -128,6 +155,9 @@ class Gate:
                 instead = tap.on_request(context)
                 if instead is not None:
                     return self._answer(context, instead)
+            if self.detour is not None:
+                detour = self.detour
+                return self._run(context, handler, lambda: detour.take(context, handler))
         reply = self._run(context, handler, lambda: handler.handle(self._broker, context, context.request))
         if handler.handle_again is not None and not self.taps and not isinstance(reply, GateParked):
             connection.repeated = RepeatedProduce.of(frame, header.body_offset - start, context)
@@ -182,6 +212,8 @@ class Gate:
 
     def unmute_all(self) -> None:
         """Nobody is to wait any more."""
+        if self.detour is not None:
+            self.detour.shut_down()
         for silence in tuple(self._muted):
             silence.resolve(None)
 
@@ -207,7 +239,8 @@ class Gate:
                 return self._answer(context, handler.error(context.request, context.api_version, _UNKNOWN))
         if isinstance(response, Pending):
             return GateParked(context, response, response.result, None)
-        return GateParked(context, response.pending, response.finish, response.abandon)
+        tethered = isinstance(response, Tethered)
+        return GateParked(context, response.pending, response.finish, response.abandon, tethered=tethered)
 
     def _report(self, context: Context, error: Exception) -> None:
         self._broker.log.error(
@@ -228,9 +261,10 @@ class Gate:
 
 
 class GateParked:
-    """A parked request together with its context; the connection waits for `pending`, then calls `Gate.finish`."""
+    """A parked request together with its context; the connection waits for `pending`, then calls `Gate.finish`. One
+    that is `tethered` it abandons as soon as the client hangs up."""
 
-    __slots__ = ("abandon", "context", "finish", "pending")
+    __slots__ = ("abandon", "context", "finish", "pending", "tethered")
 
     def __init__(
         self,
@@ -238,11 +272,14 @@ class GateParked:
         pending: Pending[Any],
         finish: Callable[[], Message | None],
         abandon: Callable[[], None] | None,
+        *,
+        tethered: bool = False,
     ) -> None:
         self.context = context
         self.pending = pending
         self.finish = finish
         self.abandon = abandon
+        self.tethered = tethered
 
 
 def _api_name(key: int) -> str:

@@ -76,7 +76,8 @@ class Failover:
             self._log.info("replicas moved: their nodes are not there any more", nodes=gone, partitions=len(changes))
         self._metadata.change_partitions(changes)
         if len(nodes) > 1:
-            self._rebalance_later()
+            every_ms = self._config.leader_imbalance_check_interval_seconds * 1000
+            self._timers.repeat(every_ms, self._rebalance, acts=lambda _: self._is_out_of_place())
 
     def nodes(self) -> list[dict[str, Any]]:
         """Every node as JSON has it: id, rack, up, listeners, how many partitions it leads, how many of those are a
@@ -184,8 +185,11 @@ class Failover:
         if change is not None:
             self._metadata.change_partitions([change])
 
-    def _rebalance_later(self) -> None:
-        self._timers.schedule(self._config.leader_imbalance_check_interval_seconds * 1000, self._rebalance)
+    def _is_out_of_place(self) -> bool:
+        now = self.now()
+        return self._config.auto_leader_rebalance_enable and any(
+            placement.is_out_of_place(partition, now) for partition in self._partitions()
+        )
 
     def _rebalance(self) -> None:
         """auto.leader.rebalance.enable: preferred replicas that are in sync lead again."""
@@ -202,7 +206,6 @@ class Failover:
                 )
             except KafkaError as error:  # the disk fails: the next look will do
                 self._log.warning("leaders could not be rebalanced", error=error.code.name)
-        self._rebalance_later()
 
     def _carry_out(
         self,

@@ -181,6 +181,10 @@ class FetchSessions:
         for session_id in list(self._sessions):
             self._drop(session_id)
 
+    def known(self, session_id: int) -> FetchSession | None:
+        """The session, for whoever looks at what a client follows."""
+        return self._sessions.get(session_id)
+
     def _drop(self, session_id: int) -> None:
         session = self._sessions.pop(session_id, None)
         if session is not None:

@@ -44,7 +44,8 @@ def write_marker(
         leader_epoch=partition.leader_epoch,
         transaction_version=transaction_version,
     )
-    if groups is not None:  # as with every record of a coordinator: it counts once it has its place
+    # As with every record of a coordinator it counts once it has its place; one that is still loading finds it there.
+    if groups is not None and groups.leads(index):
         groups.replay_marker(index, (producer_id, producer_epoch), commit)
     if isinstance(outcome, Done):
         partition.grew()

@@ -316,7 +316,8 @@ class Metadata:
     def checked_overrides(self, overrides: Mapping[str, str | None]) -> dict[str, str]:
         """`overrides` of a topic, if all may be set. Raises KafkaError INVALID_CONFIG."""
         checked = self._config.checked_topic_overrides(overrides)
-        LogConfig.from_properties(self._log_defaults, checked)  # the log must be able to obey what is promised here
+        if checked:  # the log must be able to obey what is promised here
+            LogConfig.from_properties(self._log_defaults, checked)
         return checked
 
     def write_configs(self, changes: list[ConfigRecord]) -> None:

@@ -7,8 +7,8 @@ no data folder; argparse is cli.py's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final, Protocol
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ottla.broker.config import (
     BrokerConfig,
@@ -34,6 +34,9 @@ from ottla.broker.names import MAX_PARTITIONS_PER_REQUEST, name_fault
 from ottla.broker.nodes import Address
 from ottla.log.config import LogConfig
 from ottla.wire.errors import KafkaError
+
+if TYPE_CHECKING:
+    from ottla.broker.faults.rules import Rule
 
 DEFAULT_DATA_DIR: Final = "./ottla-data"
 LOOPBACK: Final = "127.0.0.1"
@@ -64,6 +67,7 @@ class ServeOptions:
         "control",
         "data_dir",
         "ephemeral",
+        "faults",
         "features",
         "log_format",
         "log_level",
@@ -71,6 +75,7 @@ class ServeOptions:
         "port_file",
         "record",
         "settings",
+        "snapshot",
         "topics",
     )
 
@@ -83,9 +88,11 @@ class ServeOptions:
         features: dict[str, int] | None = None,
         data_dir: str = DEFAULT_DATA_DIR,
         ephemeral: bool = False,
+        snapshot: str | None = None,
         settings: BrokerConfig | None = None,
         port_file: str | None = None,
         record: str | None = None,
+        faults: list[Rule] | None = None,
         log_format: str = "text",
         log_level: str = "info",
     ) -> None:
@@ -95,9 +102,11 @@ class ServeOptions:
         self.features = features or {}  # name -> level that it must have
         self.data_dir = data_dir  # not to be touched if `ephemeral`
         self.ephemeral = ephemeral
+        self.snapshot = snapshot  # name or path of what the data folder begins with
         self.settings = settings or BrokerConfig()
         self.port_file = port_file
         self.record = record  # the file for what clients ask and hear
+        self.faults = faults or []  # from the first request on
         self.log_format = log_format
         self.log_level = log_level
 
@@ -114,10 +123,12 @@ class Flags(Protocol):
     feature: list[str] | None
     data: str | None
     ephemeral: bool
+    snapshot: str | None
     config: str | None
     set: list[str] | None
     port_file: str | None
     record: str | None
+    faults: str | None
     log_format: str
     log_level: str
 
@@ -128,6 +139,8 @@ def serve_options(flags: Flags, log: Log) -> ServeOptions:
         raise UsageError("--data keeps the records and --ephemeral removes them at exit; give one of the two")
     if flags.data == "":
         raise UsageError("--data is empty; give a folder, or --ephemeral to keep nothing")
+    if flags.snapshot == "":
+        raise UsageError("--snapshot is empty; give the name of a snapshot (`ottla snapshot list`), or its path")
     if flags.port_file == "":
         raise UsageError("--port-file is empty; give the path of a file to write")
     if flags.record == "":
@@ -143,9 +156,11 @@ def serve_options(flags: Flags, log: Log) -> ServeOptions:
         features=_features(flags.feature) if flags.feature else None,
         data_dir=DEFAULT_DATA_DIR if flags.ephemeral else flags.data or _configured_data_dir(settings),
         ephemeral=flags.ephemeral,
+        snapshot=flags.snapshot,
         settings=_with_flags(settings, flags, nodes),
         port_file=flags.port_file,
         record=flags.record,
+        faults=_faults(flags.faults) if flags.faults is not None else None,
         log_format=flags.log_format,
         log_level=flags.log_level,
     )
@@ -163,19 +178,35 @@ def _settings(flags: Flags, log: Log) -> BrokerConfig:
         name, value = name.strip(), value.strip()
         if not equals or not name:
             raise UsageError(f"--set {text}: not of the form key=value, for example --set num.partitions=3")
-        try:
-            check_setting(name, value)
-        except UnknownSettingError as error:
-            hint = error.hint or "Kafka lists them at https://kafka.apache.org/documentation/#brokerconfigs"
-            raise UsageError(f"--set {text}: there is no broker setting {name}; {hint}") from None
-        except BadValueError as error:
-            raise UsageError(f"--set {text}: {_reason(name, error)}") from None
+        _check(name, value, f"--set {text}")
         explicit[name] = value
     if not explicit:
         return BrokerConfig()
     idle = without_effect(explicit)
     if idle:
         log.info("settings without effect in Ottla", keys=idle)
+    return _together(explicit)
+
+
+def checked_settings(explicit: Mapping[str, str]) -> BrokerConfig:
+    """Broker settings from outside, by Kafka's names. Raises UsageError with a sentence that names the one at fault."""
+    for name, text in explicit.items():
+        _check(name, text, f"{name}={text}")
+    return _together(explicit)
+
+
+def _check(name: str, value: str, said: str) -> None:
+    """`said`: how the user put it."""
+    try:
+        check_setting(name, value)
+    except UnknownSettingError as error:
+        hint = error.hint or "Kafka lists them at https://kafka.apache.org/documentation/#brokerconfigs"
+        raise UsageError(f"{said}: there is no broker setting {name}; {hint}") from None
+    except BadValueError as error:
+        raise UsageError(f"{said}: {_reason(name, error)}") from None
+
+
+def _together(explicit: Mapping[str, str]) -> BrokerConfig:
     settings = BrokerConfig(explicit)
     try:
         check_together(settings)
@@ -311,6 +342,12 @@ def _features(texts: Iterable[str]) -> dict[str, int]:
         if levels.setdefault(name, int(level)) != int(level):
             raise UsageError(f"--feature {text}: {name} is given two levels; leave one out")
     return levels
+
+
+def _faults(path: str) -> list[Rule]:
+    from ottla.broker.faults.file import read_rules
+
+    return read_rules(path)
 
 
 def parse_topic(text: str) -> TopicSpec:

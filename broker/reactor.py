@@ -1,7 +1,7 @@
 """Who drives the coroutines of connections: one task with an epoll of our own, or, where there is none, a task each.
 
-A connection awaits only what is here: `readable`, `writable`, `turn` and `settled`. Knows readiness and turns; nothing
-of frames, protocol or limits.
+A connection awaits only what is here: `readable`, `writable`, `turn`, `settled` and `settled_or_gone`. Knows readiness
+and turns; nothing of frames, protocol or limits.
 
 Why not trio's own waits: they re-arm the socket by a system call and pass two queues each time, 25 us of a request.
 Why it looks again before it sleeps: where a client's next request comes at once, falling asleep and being woken is what
@@ -28,13 +28,26 @@ if TYPE_CHECKING:
 
 READ: Final = 1  # as EPOLLIN
 WRITE: Final = 4  # as EPOLLOUT
+GONE: Final = 0x2000  # as EPOLLRDHUP
 TURN: Final = 0
-Wait = int | Pending[Any]
+
+
+class Leash:
+    """Waits for a Pending, and for the peer to hang up."""
+
+    __slots__ = ("pending",)
+
+    def __init__(self, pending: Pending[Any]) -> None:
+        self.pending = pending
+
+
+Wait = int | Pending[Any] | Leash
 Work = Coroutine[Wait, None, None]
 
 MOST_EVENTS = 256  # of one look; the others come with the next
 TURN_S = 0.001  # that trio's other tasks may have to wait for theirs
 LOOKS = 100  # before it sleeps, 120 us in all: about what falling asleep and being woken costs both sides
+LOOK_AGAIN_S = 0.1  # whether a client that talks on, unheard, has hung up; without epoll only
 SOON_S = 300e-6  # a wait as short as this one is likely to be followed by another
 
 
@@ -63,6 +76,15 @@ def settled(pending: Pending[Any]) -> Generator[Wait, None, None]:
         yield pending
 
 
+@coroutine
+def settled_or_gone(pending: Pending[Any]) -> Generator[Wait, None, None]:
+    """Wait until `pending` is settled. Raises ConnectionResetError if the peer hangs up first."""
+    if not pending.settled:
+        yield Leash(pending)
+        if not pending.settled:
+            raise ConnectionResetError("the peer hung up while its request waited")
+
+
 class Driver(Protocol):
     """Drives the coroutines of connections."""
 
@@ -81,6 +103,10 @@ class Driver(Protocol):
         """Whoever can go on now has done so when this returns."""
         ...
 
+    def listen(self, *, listens: bool) -> None:
+        """Whether what peers say is heard, as it is at first. If not, only those go on that wait for something else."""
+        ...
+
     def end(self) -> None:
         """Let `run` return once the last connection has ended."""
         ...
@@ -97,8 +123,10 @@ class Reactor:
         "_alarm",
         "_alarmed",
         "_asleep",
+        "_deaf",
         "_ending",
         "_epoll",
+        "_looks_at",
         "_members",
         "_ready",
         "_soon",
@@ -107,6 +135,7 @@ class Reactor:
     )
 
     _epoll: select.epoll
+    _looks_at: select.epoll  # the same; while nobody is listened to, the deaf one, which knows the alarm only
     _alarm: int  # an eventfd that wakes the task from outside
 
     def __init__(self) -> None:
@@ -117,6 +146,7 @@ class Reactor:
         self.crowded = False
         self._soon = False  # the last wait was short
         self._ending = False
+        self._deaf: select.epoll | None = None  # made when it is needed
         self.meter: LoopTime[Any] | None = None
 
     def start(self, work: Work, sock: socket.socket, ended: Callable[[], object]) -> None:
@@ -130,13 +160,26 @@ class Reactor:
         self._rouse()
 
     async def catch_up(self) -> None:
+        if self._looks_at.closed:
+            return
         while self._round() >= MOST_EVENTS:
             pass
         if self._ready:  # they took their turn here, and have more to do
             self._rouse()
 
+    def listen(self, *, listens: bool) -> None:
+        if listens:
+            self._looks_at = self._epoll
+            self._rouse()
+        elif not self._ending:
+            if self._deaf is None:
+                self._deaf = select.epoll()
+                self._deaf.register(self._alarm, select.EPOLLIN)
+            self._looks_at = self._deaf
+
     def end(self) -> None:
         self._ending = True
+        self._looks_at = self._epoll
         self._rouse()
 
     def _rouse(self) -> None:
@@ -149,7 +192,7 @@ class Reactor:
         now_s = trio.current_time
         members = self._members
         turn_s = now_s()
-        self._epoll = select.epoll()
+        self._epoll = self._looks_at = select.epoll()
         self._alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._alarm, select.EPOLLIN)
         task_status.started()
@@ -162,7 +205,7 @@ class Reactor:
                 else:
                     slept_s = now_s()
                     self._asleep = True
-                    await trio.lowlevel.wait_readable(self._epoll.fileno())
+                    await trio.lowlevel.wait_readable(self._looks_at.fileno())
                     self._asleep = False
                     if self._alarmed:
                         self._alarmed = False
@@ -171,11 +214,16 @@ class Reactor:
                 turn_s = now_s()
         finally:
             self._asleep = False  # nobody is to be roused any more
+            self._ending = True
+            self._looks_at = self._epoll
             for member in list(members.values()):
                 member.work.close()
                 self._forget(member)
             trio.lowlevel.notify_closing(self._epoll.fileno())
             self._epoll.close()
+            if self._deaf is not None:
+                trio.lowlevel.notify_closing(self._deaf.fileno())
+                self._deaf.close()
             os.close(self._alarm)
 
     def _linger(self) -> bool:
@@ -190,7 +238,7 @@ class Reactor:
     def _round(self) -> int:
         """Everyone who can go on takes one step; how many those were."""
         members, ready = self._members, self._ready
-        events = self._epoll.poll(0, MOST_EVENTS)
+        events = self._looks_at.poll(0, MOST_EVENTS)
         self.crowded = len(events) > 1
         for descriptor, _ in events:
             member = members.get(descriptor)
@@ -225,15 +273,20 @@ class Reactor:
             self._ready.append(member)
         else:
             if member.listens_for != wait:
-                self._listen(member, wait)
+                wait = self._listen(member, wait)
             member.waits_for = wait
 
-    def _listen(self, member: _Member, wait: int) -> None:
+    def _listen(self, member: _Member, wait: int | Leash) -> int:
+        """Let the epoll listen for what the member waits for, which is returned."""
+        if isinstance(wait, Leash):
+            wait.pending.then(member.let_go)
+            wait = GONE
         if member.listens_for:
             self._epoll.modify(member.descriptor, wait)
         else:
             self._epoll.register(member.descriptor, wait)
         member.listens_for = wait
+        return wait
 
     def _forget(self, member: _Member) -> None:
         member.waits_for = _ENDED
@@ -266,15 +319,21 @@ class _Member:
         if self.waits_for == _PARKED:
             self._reactor.wake(self)
 
+    def let_go(self, _: object) -> None:
+        """What it waited for on a leash is settled."""
+        if self.waits_for == GONE:
+            self._reactor.wake(self)
+
 
 class TaskPerConnection:
     """The driver where there is no epoll: trio's waits, a task each."""
 
-    __slots__ = ("_ending", "_nursery", "crowded", "meter")
+    __slots__ = ("_deaf", "_ending", "_nursery", "crowded", "meter")
 
     def __init__(self) -> None:
         self._nursery: trio.Nursery | None = None
         self._ending = trio.Event()
+        self._deaf: trio.Event | None = None  # set when peers are listened to again
         self.crowded = False
         self.meter: LoopTime[Any] | None = None
 
@@ -283,10 +342,19 @@ class TaskPerConnection:
         self._nursery.start_soon(self._drive, work, sock, ended)
 
     async def catch_up(self) -> None:
-        await trio.lowlevel.checkpoint()
+        for _ in range(2):  # trio shuffles who is first of those that can go on
+            await trio.lowlevel.checkpoint()
+
+    def listen(self, *, listens: bool) -> None:
+        if listens and self._deaf is not None:
+            self._deaf.set()
+            self._deaf = None
+        elif not listens and self._deaf is None and not self._ending.is_set():
+            self._deaf = trio.Event()
 
     def end(self) -> None:
         self._ending.set()
+        self.listen(listens=True)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         async with trio.open_nursery() as self._nursery:
@@ -302,8 +370,12 @@ class TaskPerConnection:
                     await _settled(wait)
                 elif wait == READ:
                     await trio.lowlevel.wait_readable(sock)
+                    while self._deaf is not None:
+                        await self._deaf.wait()
                 elif wait == WRITE:
                     await trio.lowlevel.wait_writable(sock)
+                elif isinstance(wait, Leash):
+                    await _settled_or_gone(wait.pending, sock)
                 else:
                     await trio.lowlevel.checkpoint()
         except StopIteration:
@@ -337,3 +409,32 @@ async def _settled(pending: Pending[Any]) -> None:
 
     pending.then(wake)
     await trio.lowlevel.wait_task_rescheduled(abort)
+
+
+async def _settled_or_gone(pending: Pending[Any], sock: socket.socket) -> None:
+    async with trio.open_nursery() as watching:
+
+        async def watch() -> None:
+            await trio.lowlevel.wait_readable(sock)
+            while not _has_hung_up(sock):  # it talks on: that is for later
+                await trio.sleep(LOOK_AGAIN_S)
+            watching.cancel_scope.cancel()
+
+        watching.start_soon(watch)
+        await _settled(pending)
+        watching.cancel_scope.cancel()
+
+
+def _has_hung_up(sock: socket.socket) -> bool:
+    """Whether the peer of a readable socket has gone; where there is no poll, only if it said nothing before."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, getattr(select, "POLLRDHUP", select.POLLHUP))
+        if poll.poll(0):
+            return True
+    try:
+        return not sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

@@ -10,9 +10,11 @@ from ottla.wire.records import RecordBatch, batches
 _READ_BYTES = 1 << 20
 
 
-def read_batches(log: PartitionLog) -> Iterator[RecordBatch]:
-    """Every batch from the log start offset to the high watermark. Raises KafkaError KAFKA_STORAGE_ERROR."""
-    offset = log.log_start_offset
+def read_batches(log: PartitionLog, offset: int | None = None) -> Iterator[RecordBatch]:
+    """Every batch from `offset` (None: the log start offset) to the high watermark. Raises KafkaError
+    KAFKA_STORAGE_ERROR; OFFSET_OUT_OF_RANGE if the log start passes by."""
+    if offset is None:
+        offset = log.log_start_offset
     while offset < log.high_watermark:
         outcome = log.read(offset, _READ_BYTES, min_one_batch=True)
         assert isinstance(outcome, Done), "nothing serves yet that a read could wait for"

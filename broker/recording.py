@@ -19,6 +19,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ottla import __version__
+from ottla.broker.cluster import BROKER_RESOURCE
 from ottla.broker.config import UnknownSettingError, setting_definition
 from ottla.broker.dispatch import CloseConnection
 from ottla.broker.errors import StartupError
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from ottla.broker.connection import Connection
     from ottla.broker.dispatch import Context, GateParked, Reply
     from ottla.broker.logs import Log
-    from ottla.coordinator.timers import TimerHandle
+    from ottla.coordinator.timers import Repeating
     from ottla.wire.schema import Message
 
 FORMAT: Final = 1  # of a recording
@@ -52,8 +53,6 @@ _HIDDEN: Final[dict[int, frozenset[str]]] = {
 }
 _WITH_CONFIGS: Final = (ApiKey.ALTER_CONFIGS, ApiKey.INCREMENTAL_ALTER_CONFIGS)
 _SECRET_WORDS: Final = ("password", "secret", "jaas")  # in names of configs that Ottla does not know
-_OF_HEADERS: Final = frozenset(("api", "version", "correlationId", "clientId"))
-_BROKER: Final = 4  # a type of resources
 
 Line = dict[str, Any]
 
@@ -111,7 +110,7 @@ class Recorder:
         self._peers: dict[Connection, _Peer] = {}
         self._met = 0  # connections so far
         self._asked = 0  # requests so far
-        self._tick: TimerHandle | None = None
+        self._tick: Repeating | None = None
 
     @classmethod
     def of(cls, broker: Broker, now_s: Callable[[], float]) -> Recorder:
@@ -123,7 +122,7 @@ class Recorder:
         if not self._sinks:
             self._gate.taps.append(self)
             self._gate.recorder = self
-            self._tick = self._broker.timers.schedule(TICK_MS, self._look)
+            self._tick = self._broker.timers.repeat(TICK_MS, self._look)
         self._sinks.append(sink)
         nodes = [
             {"node": node.id, "ports": [listener.port for listener in node.listeners.values()]}
@@ -217,11 +216,12 @@ class Recorder:
         self._asked += 1
         line: Line = {"n": self._asked, "connection": peer.number, "node": peer.connection.node.id}
         peer.exchange = _Exchange(line, self._now_s())
+        head: Line = {}
         key, message, version = -1, None, 0
         try:
             header = decode_request_header(frame)
             key, version = header.api_key, header.api_version
-            line |= {
+            head = {
                 "api": API[key].name,
                 "version": version,
                 "correlationId": header.correlation_id,
@@ -232,12 +232,12 @@ class Recorder:
         except (ProtocolError, KafkaError):
             if key < 0:
                 key = int.from_bytes(frame[:2], "big", signed=True)
+        if message is None and peer.sends_tokens:  # what looks like a header may be some of a password
+            peer.exchange.is_secret = True
+        else:
+            line |= head
         told = {"kind": "request", **line, "timeMs": self._broker.clock.wall_ms()}
         if message is None:
-            if peer.sends_tokens:  # what looks like a header may be some of a password
-                told = {name: value for name, value in told.items() if name not in _OF_HEADERS}
-                peer.exchange.line = {name: value for name, value in line.items() if name not in _OF_HEADERS}
-                peer.exchange.is_secret = True
             told["frame"] = SECRET if peer.sends_tokens or _may_hold_secrets(key) else encode_bytes(frame)
         self._tell(told, "request", message, version)
         if key == ApiKey.SASL_HANDSHAKE:
@@ -278,7 +278,6 @@ class Recorder:
                 self._let_go(sink)
 
     def _look(self) -> None:
-        self._tick = self._broker.timers.schedule(TICK_MS, self._look)
         for sink in tuple(self._sinks):
             if not sink.flush():
                 self.remove(sink)
@@ -319,7 +318,7 @@ def _is_secret(resource_type: int, name: str) -> bool:
         if setting_definition(name).sensitive:
             return True
     except UnknownSettingError:
-        if resource_type == _BROKER:
+        if resource_type == BROKER_RESOURCE:
             return True
     return any(word in name.lower() for word in _SECRET_WORDS)
 

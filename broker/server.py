@@ -6,6 +6,7 @@ Knows sockets and limits; no protocol.
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import socket
 import sys
@@ -169,8 +170,8 @@ class Server:
         self.driver = make_driver(use_epoll=use_epoll)
         self.max_request_bytes = limits.max_request_bytes
         # One buffer for all connections: nothing awaits between recv_into and the last use of what came.
-        self.receive_view = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
-        self.send_view = memoryview(bytearray(SEND_BUFFER_BYTES))  # and one for what leaves, by the same rule
+        self.receive_view = _room(RECEIVE_BUFFER_BYTES)
+        self.send_view = _room(SEND_BUFFER_BYTES)  # and one for what leaves, by the same rule
         self.connections: set[Connection] = set()
         self._quotas: Mapping[int, ConnectionQuotas] = {}  # by node id
         self._kept: set[socket.socket] = set()  # refused, to be closed in a while
@@ -357,6 +358,11 @@ class Server:
                 self.log.debug("connection closed", peer=f"{connection.host}:{connection.port}", reason="idle")
                 connection.abort()
 
+    def skip(self, ms: int) -> None:
+        """The clock was moved by hand, by so many milliseconds."""
+        for connection in self.connections:
+            connection.skip(ms)
+
     def stop_connections(self) -> None:
         """Let each connection answer what it has received and end; with the last one the driver does, too."""
         self.driver.end()
@@ -373,6 +379,13 @@ class Server:
         if self._reserve is not None:
             os.close(self._reserve)
             self._reserve = None
+
+
+def _room(nbytes: int) -> memoryview:
+    """A buffer whose memory comes as it is used: one that is zeroed first costs a start 200 us."""
+    if os.name == "posix":
+        return memoryview(mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    return memoryview(mmap.mmap(-1, nbytes))
 
 
 def bind_nodes(nodes: Iterable[Node], *, optional: frozenset[str] = frozenset()) -> list[Door]:

@@ -5,7 +5,7 @@ What the records mean is the coordinator's business; no logic of groups or trans
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ottla.broker.reading import read_batches
 from ottla.log.clock import Clock
@@ -14,7 +14,7 @@ from ottla.wire.errors import ErrorCode, KafkaError, ProtocolError
 from ottla.wire.records import ControlRecordType, Record, RecordBatch, build_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from ottla.broker.cluster import Cluster, Partition
     from ottla.broker.logs import Log
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 OFFSETS_TOPIC = "__consumer_offsets"
 TRANSACTIONS_TOPIC = "__transaction_state"
 MAX_UNPACKED_BYTES = 100 << 20  # of one batch
+_RECORDS_A_STEP: Final = 100
+_RECORD_US: Final = 8  # what it costs to replay one
 
 
 class Replayer(Protocol):
@@ -102,25 +104,35 @@ class StateLog:
         logs = [partition.log for partition in (partitions if index is None else partitions[index : index + 1])]
         return all(log.high_watermark == log.log_end_offset for log in logs)
 
-    def load(self, coordinator: Replayer, index: int) -> None:
-        """Replay a partition of the topic, if the topic is there. Raises KafkaError KAFKA_STORAGE_ERROR."""
-        partition = self._cluster.partition(self.topic, index)
-        if partition is not None:
-            for batch in read_batches(partition.log):
-                self._replay(coordinator, partition, batch)
+    def replay(
+        self, coordinator: Replayer, partition: Partition, offset: int | None = None
+    ) -> Generator[int, None, int | None]:
+        """Replay a partition of the topic from `offset` on (None: from its start) to its high watermark, in steps that
+        say what they cost in microseconds; where to go on from is what it returns. Raises KafkaError
+        KAFKA_STORAGE_ERROR, OFFSET_OUT_OF_RANGE.
+        """
+        for batch in read_batches(partition.log, offset):
+            yield from self._replay(coordinator, partition, batch)
+            offset = batch.next_offset
+        return offset
 
-    def _replay(self, coordinator: Replayer, partition: Partition, batch: RecordBatch) -> None:
+    def not_replayed(self, partition: Partition, error: Exception) -> None:
+        """Tell the operator that the coordinator of a partition cannot begin."""
+        self._log.error("coordinator log not replayed", error, topic=self.topic, partition=partition.index)
+
+    def _replay(self, coordinator: Replayer, partition: Partition, batch: RecordBatch) -> Generator[int, None, None]:
         """Ours can always be read. But Kafka may have compressed its own, and admin clients may write to the topic what
         they like: what cannot be read is a warning.
         """
         producer = (batch.producer_id, batch.producer_epoch) if batch.is_transactional else None
+        records: list[tuple[bytes | None, bytes | None]] = []
         try:
             if batch.is_control:
                 kind, _ = batch.control_record()
                 if producer is not None and kind in (ControlRecordType.ABORT, ControlRecordType.COMMIT):
                     coordinator.replay_marker(partition.index, producer, kind == ControlRecordType.COMMIT)
-                return
-            records = [(record.key, record.value) for record in batch.records(MAX_UNPACKED_BYTES)]
+            else:
+                records = [(record.key, record.value) for record in batch.records(MAX_UNPACKED_BYTES)]
         except (KafkaError, ProtocolError) as error:
             self._log.warning(
                 "coordinator records not understood",
@@ -129,7 +141,9 @@ class StateLog:
                 offset=batch.base_offset,
                 reason=str(error),
             )
-            return
-        for key, value in records:
-            if key is not None:
-                coordinator.replay(partition.index, key, value, producer)
+        for start in range(0, max(len(records), 1), _RECORDS_A_STEP):
+            step = records[start : start + _RECORDS_A_STEP]
+            for key, value in step:
+                if key is not None:
+                    coordinator.replay(partition.index, key, value, producer)
+            yield max(len(step), 1) * _RECORD_US

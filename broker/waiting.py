@@ -7,7 +7,7 @@ No protocol knowledge beyond "enough bytes" lives here; what a waiting Fetch ans
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ottla.coordinator.timers import Timers
 from ottla.log.door import Pending
@@ -34,6 +34,16 @@ class Parked:
         self.pending = pending
         self.finish = finish
         self.abandon = abandon
+
+
+class Waiter(Protocol):
+    """Who watches a partition: in its `waiters`."""
+
+    def partition_grew(self) -> None:
+        """It was appended to."""
+
+    def wake(self) -> None:
+        """It goes away, or is led elsewhere."""
 
 
 class ByteWaiter:

@@ -106,7 +106,7 @@ class Reader(AbstractContextManager["Reader"], ABC):
 
     @abstractmethod
     def take(self, count: int) -> list[Received]:
-        """Exactly the next `count` records, or fewer if there are no more within the deadline."""
+        """Exactly the next `count` records, or fewer if there are no more within the deadline. Raises RefusedError."""
 
     def pause(self, partitions: Sequence[int]) -> None:
         """Nothing more of these partitions until `resume`, though others are read on."""
@@ -165,10 +165,12 @@ class Client(ABC):
         partitioner: str | None = None,
         idempotent: bool = True,
         transactional_id: str | None = None,
+        request_timeout_ms: int | None = None,
     ) -> Sender:
         """compression: gzip, snappy, lz4, zstd or None. partitioner: CRC32, or None for the library's own.
 
-        idempotent means nothing to a library that lacks idempotence.
+        idempotent means nothing to a library that lacks idempotence. request_timeout_ms: how long an answer may take,
+        None: what the library waits; of drivers only Java and franz-go take one.
         """
 
     @abstractmethod

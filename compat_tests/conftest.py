@@ -10,7 +10,9 @@ from compat_tests.gate import Gate
 from compat_tests.harness import Broker, make_broker
 from compat_tests.results import note_lack
 
-pytest.register_assert_rewrite("compat_tests.scenarios", "compat_tests.member", "compat_tests.driving")
+pytest.register_assert_rewrite(
+    "compat_tests.scenarios", "compat_tests.faults", "compat_tests.member", "compat_tests.driving"
+)
 
 _numbers = itertools.count()
 

@@ -42,6 +42,7 @@ null, maps have text as keys. A library lacks what its test module says that it 
     group group                                      [state, members]
     delete_group group                               null
     sender compression partitioner idempotent transactional_id          handle (a number)
+           Java and franz-go: request_timeout_ms, if it is not the library's own
     send handle topic records[[value, key, [[name, value]], partition or null, timestamp_ms or null]]
                                                      [[partition, offset]]
     begin | commit | abort handle                    null
@@ -84,9 +85,14 @@ def missing(client: str) -> str | None:
     return f"{' and '.join(absent)} not installed: no {client} driver" if absent else None
 
 
-@functools.cache
 def driver(client: str) -> tuple[str, ...]:
     """The start of the driver's command line: a mode and flags follow. Builds it if its sources have changed."""
+    return _DRIVERS[client].command(built(client))
+
+
+@functools.cache
+def built(client: str) -> Path:
+    """The folder of what was made of the client's sources, which is made if they have changed."""
     source = ROOT / "compat_tests" / client
     files = [*_files(source), *(_java_sources(source) if (source / "pom.xml").exists() else ())]
     stamp = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
@@ -100,7 +106,7 @@ def driver(client: str) -> tuple[str, ...]:
             fresh.rename(target)
         except OSError:  # another session was first
             shutil.rmtree(fresh)
-    return kind.command(target)
+    return target
 
 
 def flags(values: Mapping[str, object]) -> list[str]:
@@ -215,6 +221,7 @@ _DRIVERS = {
     "java": _JAVA,
     "java_2": _JAVA,
     "connect": _Kind(("java", "mvn"), _build_jars, functools.partial(_java, main=_CONNECT, level="info")),
+    "recipes": _Kind(("java", "javac", "mvn"), _build_jars, _java),
     "streams": _JAVA._replace(command=functools.partial(_java, main="compat.StreamsApp")),
     "spring": _JAVA._replace(command=functools.partial(_java, main="compat.App")),
     "franz_go": _GO,

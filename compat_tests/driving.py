@@ -194,9 +194,11 @@ class _Driven(Client):
         partitioner: str | None = None,
         idempotent: bool = True,
         transactional_id: str | None = None,
+        request_timeout_ms: int | None = None,
     ) -> Sender:
         options = {"partitioner": partitioner, "idempotent": idempotent, "transactional_id": transactional_id}
-        return _Sender(self._line, "sender", compression=compression, **options)
+        patience = {} if request_timeout_ms is None else {"request_timeout_ms": request_timeout_ms}
+        return _Sender(self._line, "sender", compression=compression, **options, **patience)
 
     def reader(self, topic: str, partitions: Sequence[int], *, isolation: str = "read_uncommitted") -> Reader:
         return _Reader(self._line, "reader", topic=topic, partitions=[*partitions], isolation=isolation)

@@ -1,6 +1,8 @@
-"""The one heap of deadlines: sessions, rebalances, waiting fetches. It knows a clock and callbacks, nothing of trio.
+"""The one heap of deadlines: sessions, rebalances, waiting fetches, jobs that come again and again. It knows a clock
+and callbacks, nothing of trio.
 
 Whoever drives it sleeps until `next_deadline_ms`, calls `run_due`, and hears from `on_earlier` when to wake sooner.
+Whoever moves the clock asks `next_stop` where to halt on the way.
 """
 
 from __future__ import annotations
@@ -38,13 +40,14 @@ class TimerHandle:
 class Timers:
     """Callbacks in order of deadline, then of insertion. Deadlines are `mono_ms` of the clock."""
 
-    __slots__ = ("_cancelled", "_heap", "_mono_ms", "_sequence", "on_earlier")
+    __slots__ = ("_cancelled", "_heap", "_mono_ms", "_repeating", "_sequence", "on_earlier")
 
     def __init__(self, clock: Clock) -> None:
         self._mono_ms = clock.mono_ms
         self._heap: list[tuple[int, int, TimerHandle]] = []
         self._sequence = 0
         self._cancelled = 0
+        self._repeating: set[Repeating] = set()
         self.on_earlier: Callable[[], None] | None = None
         """Called when a new deadline comes before all others."""
 
@@ -65,6 +68,43 @@ class Timers:
         if self.on_earlier is not None and heap[0][1] == sequence:
             self.on_earlier()
         return handle
+
+    def repeat(
+        self,
+        every_ms: int,
+        job: Callable[[], object],
+        *,
+        first_ms: int | None = None,
+        acts: Callable[[int], bool] | None = None,
+    ) -> Repeating:
+        """Run `job` in `first_ms` milliseconds (as a rule `every_ms`), and then each `every_ms` after it ran.
+
+        `acts` says whether the job would do anything that somebody could notice if so many milliseconds passed and
+        nothing else happened; once it says yes, it does so for any longer time. None: what the job does is the same
+        however often it ran before (a checkpoint). Only `next_stop` asks.
+        """
+        return Repeating(self, every_ms, job, every_ms if first_ms is None else first_ms, acts)
+
+    def next_stop(self, target_ms: int) -> int | None:
+        """The earliest time up to `target_ms` at which something has to run; None: nothing has.
+
+        Between here and the earliest deadline of any other kind nothing happens but time. So a job that comes again and
+        again need not come each time: where it can tell, it comes when it would act for the first time, else once, the
+        last time. Ticks that are left out are put off, not lost: `arrived` puts each job back in step.
+        """
+        own = {job.handle for job in self._repeating}
+        others = [due_ms for due_ms, _, handle in self._heap if handle.active and handle not in own]
+        first = min(others, default=None)
+        limit_ms = target_ms if first is None else min(first, target_ms)
+        stops = [job.skip_to(limit_ms) for job in self._repeating]
+        if first is not None and first <= target_ms:
+            stops.append(first)
+        return min((stop for stop in stops if stop is not None), default=None)
+
+    def arrived(self) -> None:
+        """The clock is where it was to be moved: jobs that come again and again are due as if it had gone there."""
+        for job in self._repeating:
+            job.keep_step()
 
     def next_deadline_ms(self) -> int | None:
         """The earliest deadline in `mono_ms`, None if nothing is scheduled."""
@@ -102,6 +142,88 @@ class Timers:
             self._heap[:] = [entry for entry in self._heap if entry[2].active]
             heapify(self._heap)
             self._cancelled = 0
+
+
+class Repeating:
+    """A job that comes again and again, until it is cancelled."""
+
+    __slots__ = ("_acts", "_every_ms", "_from_ms", "_job", "_ran_ms", "_timers", "handle")
+
+    def __init__(
+        self,
+        timers: Timers,
+        every_ms: int,
+        job: Callable[[], object],
+        first_ms: int,
+        acts: Callable[[int], bool] | None,
+    ) -> None:
+        self._timers = timers
+        self._every_ms = max(1, every_ms)
+        self._job = job
+        self._acts = acts
+        now_ms = timers.now_ms()
+        self._from_ms = now_ms + max(0, first_ms)  # a tick; the others are each `every_ms` after it
+        self._ran_ms = now_ms - 1
+        self.handle = timers.schedule(first_ms, self._run)
+        timers._repeating.add(self)
+
+    def cancel(self) -> None:
+        """No more of it. Idempotent."""
+        self.handle.cancel()
+        self._timers._repeating.discard(self)
+
+    def _run(self) -> None:
+        timers = self._timers
+        self._ran_ms = timers.now_ms()
+        self._from_ms = self._ran_ms + self._every_ms
+        self.handle = timers.schedule(self._every_ms, self._run)
+        self._job()
+
+    def skip_to(self, limit_ms: int) -> int | None:
+        """Leave out ticks that would do nothing up to `limit_ms`. The tick that is left before it, if there is one."""
+        now_ms = self._timers.now_ms()
+        first, last = self._ticks_from(now_ms), (limit_ms - self._from_ms) // self._every_ms
+        if last < first:
+            self._due(first)
+            return None
+        tick = last if self._acts is None else self._first_that_acts(first, last, now_ms)
+        self._due(last + 1 if tick is None else tick)
+        return None if tick is None else self._at(tick)
+
+    def keep_step(self) -> None:
+        """Be due at the next tick."""
+        self._due(self._ticks_from(self._timers.now_ms()))
+
+    def _first_that_acts(self, first: int, last: int, now_ms: int) -> int | None:
+        if not self._would_act(self._at(last) - now_ms):
+            return None
+        while first < last:
+            middle = (first + last) // 2
+            if self._would_act(self._at(middle) - now_ms):
+                last = middle
+            else:
+                first = middle + 1
+        return first
+
+    def _would_act(self, ahead_ms: int) -> bool:
+        assert self._acts is not None
+        try:
+            return self._acts(ahead_ms)
+        except Exception:  # the job will meet it, and say so
+            return True
+
+    def _at(self, tick: int) -> int:
+        return self._from_ms + tick * self._every_ms
+
+    def _ticks_from(self, now_ms: int) -> int:
+        """The number of the first tick that is still to come."""
+        at_least_ms = max(now_ms, self._ran_ms + 1)
+        return max(0, -((self._from_ms - at_least_ms) // self._every_ms))
+
+    def _due(self, tick: int) -> None:
+        timers = self._timers
+        self.handle.cancel()
+        self.handle = timers.schedule(self._at(tick) - timers.now_ms(), self._run)
 
 
 class Deadline:

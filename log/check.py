@@ -144,7 +144,7 @@ class _DataFolder:
         if not self.clean and not self.in_use and folders:
             yield Finding(".", "the broker did not stop cleanly; its next start scans what it had not flushed", False)
         topics = None
-        with contextlib.suppress(_UnreadableTopicsError):
+        with contextlib.suppress(UnreadableTopicsError):
             topics = read_topics(self.path, self.fs)
         for key, name in folders.items():
             yield from _PartitionFolder(self, name, key).findings()
@@ -518,7 +518,7 @@ def _base_of(name: str, suffix: str | None = None) -> int | None:
 # --- who owns the folders
 
 
-class _UnreadableTopicsError(Exception):
+class UnreadableTopicsError(Exception):
     """There is no metadata log, or it is damaged: nothing can be said of the folders."""
 
 
@@ -532,26 +532,26 @@ def read_topic_id(path: str, fs: FileSystem) -> bytes:
 
 
 def read_topics(path: str, fs: FileSystem) -> Topics:
-    """Replay the metadata log (Ottla's or Kafka's), from its latest snapshot on. Raises _UnreadableTopicsError."""
+    """Replay the metadata log (Ottla's or Kafka's), from its latest snapshot on. Raises UnreadableTopicsError."""
     from ottla.wire.state.cluster_metadata import PartitionRecord, RemoveTopicRecord, TopicRecord
     from ottla.wire.state.metadata_frame import decode_metadata_record
 
     folder = f"{path}/{METADATA_TOPIC}-0"
     if not os.path.isdir(folder):
-        raise _UnreadableTopicsError
+        raise UnreadableTopicsError
     names = sorted(fs.list_folder(folder))
     snapshots = [name for name in names if name.endswith(".checkpoint") and name[:_STEM_LENGTH].isdecimal()]
     start = int(snapshots[-1][:_STEM_LENGTH]) if snapshots else 0
     logs = [name for name in names if _base_of(name, ".log") is not None]
     if not logs or (_base_of(logs[0], ".log") or 0) > start:
-        raise _UnreadableTopicsError
+        raise UnreadableTopicsError
     topics = Topics()
     for name in snapshots[-1:] + logs:
         fd = open_to_read(f"{folder}/{name}")
         try:
             for found in stored_batches(fs, fd, os.fstat(fd).st_size, min_offset=0, verify=True):
                 if isinstance(found, Gap):
-                    raise _UnreadableTopicsError
+                    raise UnreadableTopicsError
                 if found.attributes & CONTROL_BIT or (name.endswith(".log") and found.last_offset < start):
                     continue
                 for record in RecordBatch(fs.pread(fd, found.size, found.position)).records(1 << 30):
@@ -567,7 +567,7 @@ def read_topics(path: str, fs: FileSystem) -> Topics:
                             del topics.by_name[removed]
                         topics.removed.add(change.topic_id)
         except (KafkaError, ProtocolError) as error:
-            raise _UnreadableTopicsError from error
+            raise UnreadableTopicsError from error
         finally:
             os.close(fd)
     return topics
@@ -603,7 +603,7 @@ def repair(path: str, findings: Iterable[Finding], *, clock: Clock, ids: Ids) ->
     )
     try:
         topics = None
-        with contextlib.suppress(_UnreadableTopicsError):
+        with contextlib.suppress(UnreadableTopicsError):
             topics = read_topics(path, fs)
         for topic, index in list(store.existing()):
             log = store.get(topic, index)

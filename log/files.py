@@ -50,22 +50,51 @@ class OpenFile:
 
 
 class FileHandle:
-    """A log file that may be open or not: `file` is set while it is."""
+    """A log file that may be open or not: `file` is set while it is.
 
-    __slots__ = ("_pool", "file", "path")
+    `begin`: the file is not there yet. It is made when it is first opened, and given to `begin` by its descriptor.
+    """
 
-    def __init__(self, pool: FilePool, path: str) -> None:
+    __slots__ = ("_pool", "begin", "file", "path")
+
+    def __init__(self, pool: FilePool, path: str, begin: Callable[[int], None] | None = None) -> None:
         self._pool = pool
         self.path = path
         self.file: OpenFile | None = None
+        self.begin = begin
 
     def open(self, *, create: bool = False) -> OpenFile:
         """The open file, opened now if it is not (and made, if asked). Raises OSError."""
         file = self.file
-        if file is None:
-            file = self._pool.open(self, create=create)
-        else:
+        if file is not None:
             file.used = True
+            return file
+        begin = self.begin
+        if begin is None:
+            return self._pool.open(self, create=create)
+        file = self._pool.open(self, create=True)
+        try:
+            if os.fstat(file.fd).st_nlink > 1:  # a left-over that is not ours alone
+                self.close()
+                self._pool.fs.unlink(self.path)
+                file = self._pool.open(self, create=True)
+            begin(file.fd)
+        except OSError:
+            self.close()
+            raise
+        self.begin = None
+        return file
+
+    def open_own(self) -> OpenFile:
+        """As `open`, to change bytes that are there or to add some: a file with other names is parted from them first.
+
+        Whoever holds the old file keeps it. Raises OSError.
+        """
+        file = self.open()
+        if os.fstat(file.fd).st_nlink > 1:
+            self.close()
+            self._pool.fs.make_own(self.path)
+            file = self.open()
         return file
 
     def close(self) -> None:

@@ -49,7 +49,7 @@ class FlushJob:
     ) -> None:
         """`segments` are to be durable, and the log up to `end_offset` then. What lies from offset `rewrite_from` on is
         written again: it is not durable, as an earlier flush that failed has told. Raises OSError."""
-        files = [segment.handle.open() for segment in segments]
+        files = [segment.handle.open() if rewrite_from is None else segment.handle.open_own() for segment in segments]
         rewrites: list[Extent] = []
         if rewrite_from is not None:
             found = segments[0].find(rewrite_from)

@@ -486,24 +486,43 @@ class Partition:
         if self.on_disk:
             save_topic_id(self._env.fs, self.folder, topic_id)
 
-    def _add_segment(self, base_offset: int) -> Segment:
+    def _add_segment(self, base_offset: int, *, later: bool = False) -> Segment:
         env = self._env
-        segment = Segment.create(env.pool, self.folder, base_offset, env.clock.wall_ms(), self.config)
+        segment = Segment.create(env.pool, self.folder, base_offset, env.clock.wall_ms(), self.config, later=later)
         self.segments.append(segment)
         self.active = segment
         self.names_made += 1
         self._jitter_ms = env.ids.below(self.config.segment_jitter_ms) if self.config.segment_jitter_ms else 0
-        self.dirty = True
+        self.dirty = self.dirty or not later
         return segment
 
-    def _roll(self) -> Segment:
+    def _roll(self, *, later: bool = False) -> Segment:
         """Close the active segment and open the next at the log end. Raises OSError, with the log as it was."""
         active = self.active
         assert active is not None
         active.save_indexes(final=True)
         active.shed()
         self._save_snapshot(sync=False)
-        return self._add_segment(self.log_end_offset)
+        return self._add_segment(self.log_end_offset, later=later)
+
+    def seal(self) -> None:
+        """From now on no byte of the segments that hold records changes in its file: what comes next goes to a new one,
+        whose file is made then. Costs nothing where that is so. Raises OSError, with the log as it was.
+        """
+        if self.active is not None and self.active.size:
+            self._roll(later=True)
+
+    def go_on_apart(self) -> None:
+        """As `seal`, of a log just loaded: the file of its last segment is another folder's, too. Raises OSError."""
+        if self.dirty:
+            self.seal()
+        else:  # indexes and snapshot are in the files
+            self._add_segment(self.log_end_offset, later=True)
+
+    @property
+    def must_rewrite(self) -> bool:
+        """A flush failed: the next one writes again what lies behind the recovery point, in place."""
+        return self._must_rewrite
 
     def begin_segment(self) -> None:
         """Open a segment at the log end, which lies behind the last record: offsets of lost records are not used again,
@@ -532,6 +551,11 @@ class Partition:
             return
         fs = self._env.fs
         start = kept[0].base_offset
+        if not kept[0].has_file:  # nothing else would say where the log ends
+            try:
+                kept[0].handle.open()
+            except OSError as error:
+                raise self._env.health.write_failed(f"delete segments of {self.folder}", error) from error
         self.segments = kept
         self._with_aborted = None
         if start > self.log_start_offset:

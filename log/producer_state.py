@@ -222,14 +222,18 @@ class ProducerState:
 
     def expire(self, now_ms: int, expiration_ms: int) -> int:
         """Forget producers idle for `expiration_ms` whose transaction is not open; returns how many."""
-        idle = [
+        idle = self.idle(now_ms, expiration_ms)
+        for producer_id in idle:
+            del self.producers[producer_id]
+        return len(idle)
+
+    def idle(self, now_ms: int, expiration_ms: int) -> list[int]:
+        """The ids that `expire` forgets."""
+        return [
             producer_id
             for producer_id, producer in self.producers.items()
             if producer.transaction_first_offset < 0 and now_ms - producer.last_timestamp_ms >= expiration_ms
         ]
-        for producer_id in idle:
-            del self.producers[producer_id]
-        return len(idle)
 
     def encode(self) -> bytes:
         """Content of a `.snapshot` file: schema ProducerSnapshot version 1 (only the last batch of each producer)."""

@@ -27,6 +27,8 @@ from ottla.wire.errors import KafkaError
 from ottla.wire.records import CONTROL_BIT, HEADER_SIZE, TRANSACTIONAL_BIT, RecordBatch
 
 _STEM_LENGTH = 20
+_INDEXES = (".index", ".timeindex", ".txnindex")
+_LEFT_OVER = (".deleted", ".cleaned", ".tmp", ".swap")
 _COPY_CHUNK = 1024 * 1024
 
 
@@ -79,13 +81,24 @@ def load(
     log.dirty = repaired or (bool(segments) and f"{file_stem(log_end)}.snapshot" not in names)
     if segments and _end_offset(segments) < log_end:
         log.begin_segment()
+    elif segments and segments[-1].size and os.stat(segments[-1].handle.path).st_nlink > 1:
+        log.go_on_apart()
     return log
 
 
 def _tidy(env: Environment, folder: str) -> set[str]:
     """Remove what a crash or a delayed deletion left, finish swaps; returns the names of the files that stay."""
+    names = set(env.fs.list_folder(folder))
+    if any(name.endswith(_LEFT_OVER) for name in names):
+        _tidy_left_overs(env, folder, names)
+    for name in sorted(names):
+        if name[_STEM_LENGTH:] in _INDEXES and f"{name[:_STEM_LENGTH]}.log" not in names:
+            _remove(env, folder, name, names)
+    return names
+
+
+def _tidy_left_overs(env: Environment, folder: str, names: set[str]) -> None:
     fs = env.fs
-    names = set(fs.list_folder(folder))
     cleaned = {name[:_STEM_LENGTH] for name in names if name.endswith(".cleaned")}
     for name in sorted(names):
         if name.endswith((".deleted", ".cleaned", ".tmp")):
@@ -97,11 +110,6 @@ def _tidy(env: Environment, folder: str) -> set[str]:
     for name in sorted(names):
         if name.endswith(".swap"):  # some of its files were still called .cleaned: the swap had not begun
             _remove(env, folder, name, names)
-    for name in sorted(names):
-        stem, suffix = os.path.splitext(name)
-        if suffix in (".index", ".timeindex", ".txnindex") and stem + ".log" not in names:
-            _remove(env, folder, name, names)
-    return names
 
 
 def _finish_swap(env: Environment, folder: str, stem: str, names: set[str]) -> None:

@@ -106,19 +106,29 @@ class Segment:
             self._time_index = TimeIndex(base_offset)
 
     @classmethod
-    def create(cls, pool: FilePool, folder: str, base_offset: int, now_ms: int, config: LogConfig) -> Segment:
-        """An empty segment and its file; what a crash or a failed roll left there is gone. Raises OSError."""
+    def create(
+        cls, pool: FilePool, folder: str, base_offset: int, now_ms: int, config: LogConfig, *, later: bool = False
+    ) -> Segment:
+        """An empty segment and its file; what a crash or a failed roll left there is gone. `later`: the file is made
+        when it is first opened, by the first append at the latest. Raises OSError."""
         segment = cls(pool, folder, base_offset, 0, now_ms, config.index_interval_bytes)
-        file = segment.handle.open(create=True)
-        try:
-            pool.fs.truncate(file.fd, 0)
-            if config.preallocate:
-                pool.fs.truncate(file.fd, config.segment_bytes)
+        preallocated = config.segment_bytes if config.preallocate else 0
+
+        def begin(fd: int) -> None:
+            pool.fs.truncate(fd, 0)
+            if preallocated:
+                pool.fs.truncate(fd, preallocated)
                 segment.is_preallocated = True
-        except OSError:
-            segment.close()
-            raise
+
+        segment.handle.begin = begin
+        if not later:
+            segment.handle.open()
         return segment
+
+    @property
+    def has_file(self) -> bool:
+        """Not one that is made at its first use, which was not yet."""
+        return self.handle.begin is None
 
     # --- indexes
 
@@ -225,7 +235,7 @@ class Segment:
         if self.aborted is not None and len(self.aborted) != self._saved_aborted:
             self.save_aborted(sync=sync or final)
         offsets, times = self._offset_index, self._time_index
-        if offsets is None or times is None:  # never loaded: the files are as they were
+        if offsets is None or times is None or not self.has_file:  # never loaded: the files are as they were
             return
         if final:
             times.maybe_append(self.max_timestamp_ms, self.max_timestamp_offset)
@@ -309,7 +319,7 @@ class Segment:
         """
         file = self.handle.file
         if file is None:
-            file = self.handle.open()
+            file = self.handle.open_own()
         file.used = True
         fs = self._pool.fs
         position = self.size
@@ -336,16 +346,16 @@ class Segment:
     def cut_back(self) -> None:
         """Remove what a failed append left; if even that fails, it is tried again before the next append."""
         try:
-            self._pool.fs.truncate(self.handle.open().fd, self.size)
+            self._pool.fs.truncate(self.handle.open_own().fd, self.size)
             self.needs_cut = False
         except OSError:
             pass
 
     def shed(self) -> None:
-        """Give back what was preallocated and not used. Raises OSError."""
-        if self.is_preallocated:
-            self._pool.fs.truncate(self.handle.open().fd, self.size)
-            self.is_preallocated = False
+        """Give back what was preallocated and not used, remove what a failed append left. Raises OSError."""
+        if self.is_preallocated or self.needs_cut:
+            self._pool.fs.truncate(self.handle.open_own().fd, self.size)
+            self.is_preallocated = self.needs_cut = False
 
     def find(self, offset: int) -> Location | None:
         """The batch that holds `offset`, or the first after it; None if the segment ends before. Raises OSError.
@@ -466,7 +476,7 @@ class Segment:
 
     def truncate(self, position: int) -> None:
         """Cut the file at byte `position`, a batch border; indexes follow. Raises OSError."""
-        self._pool.fs.truncate(self.handle.open().fd, position)
+        self._pool.fs.truncate(self.handle.open_own().fd, position)
         self.size = position
         self.last_batch = self._found = None
         self.needs_cut = False
@@ -561,5 +571,5 @@ def _save(fs: FileSystem, path: str, index: OffsetIndex | TimeIndex, saved: int,
     """Bring an index file up to date; `saved` is how many entries it holds, -1 if it is to be written anew."""
     if saved < 0:
         fs.write_file(path, index.encode(), sync=sync)
-    elif saved < len(index) or saved == 0:
+    elif saved < len(index):
         fs.write_file(path, index.encode(saved), sync=sync, append=True)

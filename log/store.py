@@ -474,40 +474,68 @@ class Store:
             log.give_up_files()
         self._lock.release()
 
+    def fork(self, path: str) -> None:
+        """Make the empty folder `path` a copy of this one as it is now, as after a clean stop, with the files of all
+        segments shared; neither writes to a shared file from then on. The open Store goes on.
+
+        Raises KafkaError KAFKA_STORAGE_ERROR; what was made at `path` is the caller's to remove then.
+        """
+        from ottla.log.fork import fork_partition
+
+        fs = self._fs
+        try:
+            for log in self._partitions.values():
+                if log.on_disk:
+                    fork_partition(fs, log, f"{path}/{folder_name(log.topic, log.partition)}")
+            for name, offsets in self._checkpoints().items():
+                fs.write_file(f"{path}/{name}", format_offsets(offsets), sync=False)
+            fs.link(f"{self.path}/{META_FILE}", f"{path}/{META_FILE}")
+            fs.write_file(f"{path}/{CLEAN_FILE}", _CLEAN_MARK, sync=False)
+        except OSError as error:
+            raise storage_error(f"fork {self.path}", error) from error
+
     # --- housekeeping: the broker calls these now and then
 
     def checkpoint(self, *, sync: bool = True) -> None:
         """Write the offset checkpoints (about once a minute, and at close); unsynced they may be lost with the power,
         which costs the next start a longer scan. Raises KafkaError KAFKA_STORAGE_ERROR."""
-        with_files = {key: log for key, log in self._partitions.items() if log.segments}
-        stale = any(not saved <= with_files.keys() for saved in self._saved.values())
+        checkpoints = self._checkpoints()
+        with_files = checkpoints[RECOVERY_POINTS].keys()
+        stale = any(not saved <= with_files for saved in self._saved.values())
         sync = sync or stale  # no power cut may bring back what is said of deleted logs: their names may be taken again
         try:
-            self._save_offsets(RECOVERY_POINTS, {key: log.recovery_point for key, log in with_files.items()}, sync=sync)
-            self._save_offsets(HIGH_WATERMARKS, {key: log.high_watermark for key, log in with_files.items()}, sync=sync)
-            self._save_log_starts(sync=sync)
-            if stale:
-                self._save_offsets(CLEANED_OFFSETS, self._cleaned_offsets(), sync=True)
+            for name, offsets in checkpoints.items():
+                if name != CLEANED_OFFSETS or stale:
+                    self._save_offsets(name, offsets, sync=sync)
         except OSError as error:
             raise self._env.health.write_failed(f"write checkpoints in {self.path}", error) from error
+
+    def _checkpoints(self) -> dict[str, dict[tuple[str, int], int]]:
+        """What the checkpoints are to say, by file."""
+        with_files = {key: log for key, log in self._partitions.items() if log.segments}
+        return {
+            RECOVERY_POINTS: {key: log.recovery_point for key, log in with_files.items()},
+            HIGH_WATERMARKS: {key: log.high_watermark for key, log in with_files.items()},
+            LOG_STARTS: self._log_starts(),
+            CLEANED_OFFSETS: self._cleaned_offsets(),
+        }
 
     def _save_offsets(self, name: str, offsets: dict[tuple[str, int], int], *, sync: bool) -> None:
         self._fs.replace_file(f"{self.path}/{name}", format_offsets(offsets), sync=sync)
         self._saved[name] = offsets.keys() if sync else self._saved.get(name, _NOBODY) | offsets.keys()
 
-    def _save_log_starts(self, *, sync: bool) -> None:
-        starts = {
+    def _log_starts(self) -> dict[tuple[str, int], int]:
+        return {
             key: log.log_start_offset
             for key, log in self._partitions.items()
             if log.segments and log.log_start_offset > log.segments[0].base_offset
         }
-        self._save_offsets(LOG_STARTS, starts, sync=sync)
 
     def _note_log_start(self) -> None:
         """A log start moved: on disk at once, so that deleted records stay deleted after kill -9."""
         self.log_starts_moved += 1
         try:
-            self._save_log_starts(sync=False)
+            self._save_offsets(LOG_STARTS, self._log_starts(), sync=False)
         except OSError as error:
             self._env.health.write_failed(f"write {self.path}/{LOG_STARTS}", error)
 
@@ -519,11 +547,7 @@ class Store:
         now_ms = self._clock.wall_ms()
         dropped = 0
         failure: KafkaError | None = None
-        for log in self._partitions.values():
-            if log.topic not in self._configs or not log.size_bytes():  # a folder nobody asked for is not ours to empty
-                continue
-            if log.cleaning:  # next time
-                continue
+        for log in self._with_retention():
             try:
                 dropped += upkeep.apply_retention(log, now_ms)
             except KafkaError as error:  # the others get theirs
@@ -532,13 +556,29 @@ class Store:
             raise failure
         return dropped
 
-    # compaction
-
-    def cleaning_candidates(self) -> list[Partition]:
-        """Compacted logs that are dirty enough or overdue, the dirtiest first."""
+    def lets_go(self, ahead_ms: int) -> bool:
+        """Whether `apply_retention` would drop something `ahead_ms` from now, if nothing else happens until then."""
         from ottla.log import upkeep
 
-        now_ms, mono_ms = self._clock.wall_ms(), self._clock.mono_ms()
+        now_ms = self._clock.wall_ms() + ahead_ms
+        return any(upkeep.retention_plan(log, now_ms).dropped for log in self._with_retention())
+
+    def _with_retention(self) -> list[Partition]:
+        """A folder nobody asked for is not ours to empty, and what is being cleaned comes next time."""
+        return [
+            log
+            for log in self._partitions.values()
+            if log.topic in self._configs and log.size_bytes() and not log.cleaning
+        ]
+
+    # compaction
+
+    def cleaning_candidates(self, ahead_ms: int = 0) -> list[Partition]:
+        """Compacted logs that are dirty enough or overdue, the dirtiest first; `ahead_ms`: as it will be then, if
+        nothing else happens."""
+        from ottla.log import upkeep
+
+        now_ms, mono_ms = self._clock.wall_ms() + ahead_ms, self._clock.mono_ms() + ahead_ms
         found: list[tuple[float, Partition]] = []
         for log in self._partitions.values():
             if log.config.compacts and log.topic in self._configs and log.clean_again_ms <= mono_ms:
@@ -635,10 +675,10 @@ class Store:
                 if all(log.high_watermark == log.log_end_offset for log in self._partitions.values()):
                     health.recovered()
 
-    def due_flushes(self) -> list[Partition]:
+    def due_flushes(self, ahead_ms: int = 0) -> list[Partition]:
         """Partitions whose flush.ms is over, that rolled since their last flush, or whose last flush failed while
-        somebody waited: call `begin_flush` on each."""
-        now_ms = self._clock.mono_ms()
+        somebody waited: call `begin_flush` on each. `ahead_ms`: as it will be then, if nothing else happens."""
+        now_ms = self._clock.mono_ms() + ahead_ms
         return [
             log
             for log in self._partitions.values()
@@ -656,6 +696,13 @@ class Store:
         now_ms = self._clock.wall_ms()
         return sum(
             log.producers.expire(now_ms, log.config.producer_id_expiration_ms) for log in self._partitions.values()
+        )
+
+    def idle_producers(self, ahead_ms: int) -> int:
+        """How many `expire_producers` would forget `ahead_ms` from now, if nothing else happens until then."""
+        now_ms = self._clock.wall_ms() + ahead_ms
+        return sum(
+            len(log.producers.idle(now_ms, log.config.producer_id_expiration_ms)) for log in self._partitions.values()
         )
 
     def _delete_later(self, paths: list[str], delay_ms: int) -> None:
@@ -696,7 +743,11 @@ class Store:
 
     def _remove_folder(self, folder: str) -> None:
         for name in self._fs.list_folder(folder):
-            self._fs.unlink(f"{folder}/{name}")
+            path = f"{folder}/{name}"
+            if os.path.isdir(path) and not os.path.islink(path):  # of a snapshot that a crash cut short
+                self._remove_folder(path)
+            else:
+                self._fs.unlink(path)
         self._fs.remove_folder(folder)
 
 

@@ -22,12 +22,17 @@ if TYPE_CHECKING:  # imported when there is something to compact
 
 def apply_retention(log: Partition, now_ms: int) -> int:
     """Drop the segments that have to go; returns how many. Raises KafkaError KAFKA_STORAGE_ERROR."""
-    plan = retention.plan(segment_facts(log), log.config, log.log_start_offset, log.high_watermark, now_ms)
+    plan = retention_plan(log, now_ms)
     if plan.dropped:
         if plan.roll_first:
             log.roll()
         log.drop_segments(plan.dropped)
     return plan.dropped
+
+
+def retention_plan(log: Partition, now_ms: int) -> retention.Plan:
+    """What retention would drop then. Raises KafkaError KAFKA_STORAGE_ERROR."""
+    return retention.plan(segment_facts(log), log.config, log.log_start_offset, log.high_watermark, now_ms)
 
 
 def segment_facts(log: Partition) -> list[SegmentFacts]:

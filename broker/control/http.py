@@ -7,7 +7,7 @@ a body that is not JSON is refused.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -67,7 +67,7 @@ class Stream(Reply):
         self.ended = ended
 
 
-Answer = Callable[[Request], Reply]
+Answer = Callable[[Request], Awaitable[Reply]]
 _Whole = tuple[h11.Request, bytes]
 
 
@@ -92,7 +92,7 @@ class HttpServer:
                     came = await _receive(connection, stream)
                 if came is None:
                     return
-                reply = came if isinstance(came, Reply) else self._handle(*came)
+                reply = came if isinstance(came, Reply) else await self._handle(*came)
                 if isinstance(reply, Stream):
                     await _send_lines(connection, stream, reply)
                     return
@@ -107,7 +107,7 @@ class HttpServer:
         finally:
             await trio.aclose_forcefully(stream)
 
-    def _handle(self, head: h11.Request, body: bytes) -> Reply:
+    async def _handle(self, head: h11.Request, body: bytes) -> Reply:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
         method = head.method.decode("latin-1")
         refusal = self._refuse(method, headers)
@@ -122,7 +122,7 @@ class HttpServer:
                 return Reply.refusal(400, f"the body is not JSON: {error}")
         pairs = (pair.partition("=") for pair in query.split("&") if pair)
         asked = {unquote(name): unquote(text.replace("+", " ")) for name, _, text in pairs}
-        return self._answer(Request(method, [unquote(part) for part in path.split("/") if part], asked, value))
+        return await self._answer(Request(method, [unquote(part) for part in path.split("/") if part], asked, value))
 
     def _refuse(self, method: str, headers: dict[str, str]) -> Reply | None:
         """Web pages have no business here."""

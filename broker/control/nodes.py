@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ottla.broker.control.routes import Call, Refused, Route
+from ottla.broker.control.routes import Call, Refused, Route, object_of
 
 _NODE = '{"node": 2}'
+_TAKES_NODE = object_of({"node": {"type": "integer"}}, required=("node",))
+_TAKES_ISR = object_of({"isr": {"type": "array", "items": {"type": "integer"}}}, required=("isr",))
 
 
 def _nodes(call: Call) -> Any:
@@ -52,18 +54,10 @@ def _partition(call: Call) -> Any:
     }
 
 
-def _move_group(call: Call) -> Any:
-    return _move_coordinator(call, "group", call.params["group"])
-
-
 def _move_transaction(call: Call) -> Any:
-    return _move_coordinator(call, "transaction", call.params["id"])
-
-
-def _move_coordinator(call: Call, kind: str, key: str) -> Any:
-    node = call.field("node", int, _NODE)
-    call.broker.failover.move_coordinator(kind, key, node)
-    return {kind: key, "coordinator": node}
+    node, transactional_id = call.field("node", int, _NODE), call.params["id"]
+    call.broker.failover.move_coordinator("transaction", transactional_id, node)
+    return {"transaction": transactional_id, "coordinator": node}
 
 
 ROUTES = (
@@ -71,8 +65,25 @@ ROUTES = (
     Route("POST", "/nodes/{node}/stop", _stop, "Take a node down: leaders move away, its clients are cut off."),
     Route("POST", "/nodes/{node}/start", _start, "Bring a node up again: it catches up and joins every ISR."),
     Route("GET", "/partitions/{topic}/{partition}", _partition, "Leader, epoch, replicas and ISR of a partition."),
-    Route("POST", "/partitions/{topic}/{partition}/leader", _move_leader, f"Give the lead to a replica: {_NODE}."),
-    Route("POST", "/partitions/{topic}/{partition}/isr", _set_isr, 'Say which replicas are in sync: {"isr": [1, 2]}.'),
-    Route("POST", "/groups/{group}/coordinator", _move_group, f"Move the coordinator of a group: {_NODE}."),
-    Route("POST", "/transactions/{id}/coordinator", _move_transaction, f"Move that of a transactional id: {_NODE}."),
+    Route(
+        "POST",
+        "/partitions/{topic}/{partition}/leader",
+        _move_leader,
+        f"Give the lead to a replica: {_NODE}.",
+        takes=_TAKES_NODE,
+    ),
+    Route(
+        "POST",
+        "/partitions/{topic}/{partition}/isr",
+        _set_isr,
+        'Say which replicas are in sync: {"isr": [1, 2]}.',
+        takes=_TAKES_ISR,
+    ),
+    Route(
+        "POST",
+        "/transactions/{id}/coordinator",
+        _move_transaction,
+        f"Move that of a transactional id: {_NODE}.",
+        takes=_TAKES_NODE,
+    ),
 )

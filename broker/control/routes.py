@@ -1,11 +1,13 @@
 """Which call a request is: the table of routes, each a function with a sentence that says what it does.
 
-A call takes a `Call` and returns a JSON value. What cannot be done it says by KafkaError or Refused.
+A call takes a `Call` and returns a JSON value, or something to await that does. What cannot be done it says by
+KafkaError or Refused. The same table describes itself to other programs: openapi.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from ottla.broker.control.http import Reply, Request
@@ -69,19 +71,46 @@ class Call:
 
 
 Run = Callable[[Call], Any]
+Schema = Mapping[str, Any]  # JSON schema, as OpenAPI 3.1 takes it
+
+
+def object_of(fields: Mapping[str, Schema], *, required: Iterable[str] = ()) -> Schema:
+    """The schema of a JSON object with these fields and no others."""
+    return {
+        "type": "object",
+        "properties": dict(fields),
+        "required": list(required),
+        "additionalProperties": False,
+    }
 
 
 class Route:
     """A method and a path, with {names} in it, and what is called there."""
 
-    __slots__ = ("does", "method", "parts", "path", "run")
+    __slots__ = ("asks", "does", "gives", "method", "parts", "path", "run", "takes")
 
-    def __init__(self, method: str, path: str, run: Run, does: str) -> None:
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        run: Run,
+        does: str,
+        *,
+        takes: Schema | None = None,
+        asks: Mapping[str, str] | None = None,
+        gives: str = "application/json",
+    ) -> None:
+        """`does`: a sentence. `takes`: the body, None if there is none. `asks`: what may stand behind `?`, with what it
+        means. `gives`: the media type of the answer.
+        """
         self.method = method
         self.path = f"/{PREFIX}{path}"
         self.parts = self.path.strip("/").split("/")
         self.run = run
         self.does = does
+        self.takes = takes
+        self.asks = dict(asks or {})
+        self.gives = gives
 
     def match(self, path: list[str]) -> dict[str, str] | None:
         """The names in the path, if it is this one."""
@@ -101,9 +130,13 @@ class Router:
 
     def __init__(self, broker: Broker, routes: Iterable[Route]) -> None:
         self._broker = broker
-        self._routes = [*routes, Route("GET", "", self._index, "What there is: this list.")]
+        self._routes = [
+            *routes,
+            Route("GET", "", self._index, "What there is: this list."),
+            Route("GET", "/openapi.json", self._description, "What there is, as OpenAPI 3.1."),
+        ]
 
-    def answer(self, request: Request) -> Reply:
+    async def answer(self, request: Request) -> Reply:
         """Never raises: what goes wrong is in the reply."""
         allowed = []
         for route in self._routes:
@@ -111,7 +144,7 @@ class Router:
             if params is None:
                 continue
             if route.method == request.method:
-                return self._run(route, Call(self._broker, params, request.query, request.body))
+                return await self._run(route, Call(self._broker, params, request.query, request.body))
             allowed.append(route.method)
         path = "/" + "/".join(request.path)
         if allowed:
@@ -119,9 +152,12 @@ class Router:
             return Reply.refusal(405, f"{path} takes {methods}, not {request.method}", (("Allow", methods),))
         return Reply.refusal(404, f"there is nothing at {path}; GET /{PREFIX} lists what there is")
 
-    def _run(self, route: Route, call: Call) -> Reply:
+    async def _run(self, route: Route, call: Call) -> Reply:
         try:
+            _refuse_unknown(route, call)
             value = route.run(call)
+            if isawaitable(value):
+                value = await value
         except Refused as refused:
             return Reply.refusal(refused.status, str(refused))
         except KafkaError as error:
@@ -142,3 +178,18 @@ class Router:
             "cluster": call.broker.cluster.cluster_id,
             "routes": [{"method": route.method, "path": route.path, "does": route.does} for route in self._routes],
         }
+
+    def _description(self, call: Call) -> Any:
+        from ottla.broker.control.openapi import described
+
+        return described(self._routes)
+
+
+def _refuse_unknown(route: Route, call: Call) -> None:
+    """What a route does not know is a slip of the pen, not something to pass over."""
+    known = () if route.takes is None else route.takes["properties"]
+    for kind, given, there in (("behind ?", call.query, route.asks), ("in the body", call.body(), known)):
+        unknown = next((name for name in given if name not in there), None)
+        if unknown is not None:
+            takes = f"it takes {', '.join(there)}" if there else "it takes nothing there"
+            raise Refused(f"{route.path} knows no {unknown!r} {kind}; {takes}")

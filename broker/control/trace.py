@@ -26,7 +26,6 @@ MAX_BATCHES: Final = 1000  # that are looked at, of one partition in one request
 _NAME_TOPICS: Final = frozenset(
     ("name", "topic", "topics", "topicName", "topicNames", "subscribedTopicNames", "resourceName")
 )
-_FILTERS: Final = ("api", "topic", "client-id")
 _APIS: Final = {spec.name.lower(): spec.name for spec in API.values()}
 
 
@@ -135,9 +134,6 @@ def _topic_ids(value: Any) -> list[str]:
 
 
 def _trace(call: Call) -> Any:
-    unknown = sorted(set(call.query) - set(_FILTERS))
-    if unknown:
-        raise Refused(f"there is no filter {unknown[0]!r}; there are {', '.join(_FILTERS)}")
     api = call.query.get("api")
     if api is not None and api.lower() not in _APIS:
         raise Refused(f"there is no API {api!r}; give one as Produce or JoinGroup")
@@ -157,6 +153,12 @@ ROUTES = (
         "GET",
         "/trace",
         _trace,
-        "Requests and answers as they pass, a line of JSON each, without end; ?api=, ?topic=, ?client-id= choose.",
+        "Requests and answers as they pass, a line of JSON each, without end.",
+        asks={
+            "api": "only requests of this API, as Produce",
+            "topic": "only those that name this topic",
+            "client-id": "only those of this client",
+        },
+        gives="application/x-ndjson",
     ),
 )

@@ -135,31 +135,34 @@ def _by_name(broker: Broker, context: Context, name: str, create: bool, view: Vi
     return topic.described.get(view) or _describe(broker.cluster, topic, view)
 
 
+def described(cluster: Cluster, topic: Topic) -> TopicResponse:
+    """The topic as it is now. Lists in it are the partitions' own, which are replaced when they change."""
+    return TopicResponse(
+        error_code=0,
+        name=topic.name,
+        topic_id=topic.id,
+        is_internal=topic.internal,
+        partitions=[
+            PartitionResponse(
+                error_code=ErrorCode.NONE if partition.leader >= 0 else ErrorCode.LEADER_NOT_AVAILABLE,
+                partition_index=partition.index,
+                leader_id=partition.leader,
+                leader_epoch=partition.leader_epoch,
+                replica_nodes=partition.replicas,
+                isr_nodes=partition.isr,
+                offline_replicas=cluster.offline(partition.replicas),
+            )
+            for partition in topic.partitions
+        ],
+    )
+
+
 def _describe(cluster: Cluster, topic: Topic, view: View) -> bytes:
     """The topic, encoded, which is kept with it."""
     version, operations, _ = view
-    encoded = _encode_topic(
-        TopicResponse(
-            error_code=0,
-            name=topic.name,
-            topic_id=topic.id,
-            is_internal=topic.internal,
-            partitions=[
-                PartitionResponse(
-                    error_code=ErrorCode.NONE if partition.leader >= 0 else ErrorCode.LEADER_NOT_AVAILABLE,
-                    partition_index=partition.index,
-                    leader_id=partition.leader,
-                    leader_epoch=partition.leader_epoch,
-                    replica_nodes=partition.replicas,
-                    isr_nodes=partition.isr,
-                    offline_replicas=cluster.offline(partition.replicas),
-                )
-                for partition in topic.partitions
-            ],
-            topic_authorized_operations=operations,
-        ),
-        version,
-    )
+    shown = described(cluster, topic)
+    shown.topic_authorized_operations = operations
+    encoded = _encode_topic(shown, version)
     if len(topic.described) >= DESCRIPTIONS_KEPT:
         topic.described.clear()
     topic.described[view] = encoded

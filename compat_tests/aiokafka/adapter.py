@@ -61,12 +61,15 @@ class _Sender(Sender):
         partitioner: str | None,
         idempotent: bool,
         transactional_id: str | None,
+        request_timeout_ms: int | None,
     ) -> None:
         options: dict[str, Any] = {}
         if partitioner is not None:
             options["partitioner"] = lambda key, every, available: by_crc32(key, len(every))
         if transactional_id is not None:
             options["transactional_id"] = transactional_id
+        if request_timeout_ms is not None:
+            options["request_timeout_ms"] = request_timeout_ms
         self._loop = _Loop()
         self._producer = self._loop.run(
             _inside(
@@ -164,7 +167,8 @@ class _Reader(Reader):
         taken: list[Received] = []
         deadline = asyncio.get_running_loop().time() + DEADLINE_S
         while len(taken) < count and asyncio.get_running_loop().time() < deadline:
-            polled = await self._consumer.getmany(timeout_ms=1_000, max_records=count - len(taken))
+            with refusals():
+                polled = await self._consumer.getmany(timeout_ms=1_000, max_records=count - len(taken))
             for records in polled.values():
                 taken += [
                     Received(r.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in records
@@ -225,8 +229,10 @@ class Adapter(Administration):
         partitioner: str | None = None,
         idempotent: bool = True,
         transactional_id: str | None = None,
+        request_timeout_ms: int | None = None,
     ) -> Sender:
-        return _Sender(self.bootstrap, compression, partitioner, idempotent, transactional_id)
+        options = (compression, partitioner, idempotent, transactional_id, request_timeout_ms)
+        return _Sender(self.bootstrap, *options)
 
     def reader(self, topic: str, partitions: Sequence[int], *, isolation: str = "read_uncommitted") -> Reader:
         return _Reader(self.bootstrap, topic, partitions, isolation)

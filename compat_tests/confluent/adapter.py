@@ -31,11 +31,15 @@ class _Sender(Sender):
         partitioner: str | None,
         idempotent: bool,
         transactional_id: str | None,
+        request_timeout_ms: int | None,
     ) -> None:
         self._bootstrap = bootstrap
         self._choose = by_crc32 if partitioner else None
         self._partitions: dict[str, int] = {}
         options: dict[str, Any] = {} if transactional_id is None else {"transactional.id": transactional_id}
+        if request_timeout_ms is not None:
+            options["request.timeout.ms"] = request_timeout_ms
+            options["socket.timeout.ms"] = request_timeout_ms
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -157,7 +161,8 @@ class _Reader(Reader):
         deadline = time.monotonic() + DEADLINE_S
         while len(taken) < count and time.monotonic() < deadline:
             for message in self._consumer.consume(min(count - len(taken), 10_000), 0.2):
-                assert message.error() is None, message.error()
+                if (error := message.error()) is not None:
+                    raise RefusedError(error_name(error))
                 taken.append(
                     Received(
                         message.partition(),
@@ -200,8 +205,10 @@ class Adapter(Administration):
         partitioner: str | None = None,
         idempotent: bool = True,
         transactional_id: str | None = None,
+        request_timeout_ms: int | None = None,
     ) -> Sender:
-        return _Sender(self.bootstrap, compression, partitioner, idempotent, transactional_id)
+        options = (compression, partitioner, idempotent, transactional_id, request_timeout_ms)
+        return _Sender(self.bootstrap, *options)
 
     def reader(self, topic: str, partitions: Sequence[int], *, isolation: str = "read_uncommitted") -> Reader:
         return _Reader(self.bootstrap, topic, partitions, isolation)

@@ -1,9 +1,6 @@
 """What a user of FastStream expects: groups, batches, retries, a clean end, and a broker that may go and come."""
 
 import json
-import subprocess
-import tempfile
-import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -11,42 +8,27 @@ from typing import Any
 
 import pytest
 
+from compat_tests.app import App
 from compat_tests.client import Outgoing, Sent
 from compat_tests.confluent.adapter import Adapter
 from compat_tests.drivers import driver, flags
-from compat_tests.harness import DEADLINE_S, ROOT, Broker
+from compat_tests.harness import Broker
 
 pytestmark = pytest.mark.compat
 
 PARTITIONS = 6
 EVERY = range(PARTITIONS)
 CUSTOMERS = 7
-Start = Callable[..., "App"]
+Start = Callable[..., "Shop"]
 
 
-class App:
-    """The application as a process, and what it told."""
+class Shop(App):
+    """The application, and what it told of orders."""
 
     def __init__(self, bootstrap: str, session_timeout_ms: int = 6_000) -> None:
-        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [*driver("faststream"), *flags({"bootstrap": bootstrap, "session_timeout_ms": session_timeout_ms})],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            text=True,
+        super().__init__(
+            *driver("faststream"), *flags({"bootstrap": bootstrap, "session_timeout_ms": session_timeout_ms})
         )
-        self._events: list[tuple[str, Any]] = []
-        self._ended = False
-        self._changed = threading.Condition()  # its lock may be taken again by the conditions
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def told(self, name: str) -> list[Any]:
-        """The values of the events of one name."""
-        with self._changed:
-            return [value for one, value in self._events if one == name]
 
     def billed(self) -> Counter[int]:
         """Order -> how often it was billed."""
@@ -59,57 +41,12 @@ class App:
     def owned(self) -> list[int]:
         """The partitions of orders that it has."""
         owned: set[int] = set()
-        with self._changed:
-            for name, value in self._events:
-                if name == "assigned":
-                    owned |= set(value)
-                elif name == "revoked":
-                    owned -= set(value)
+        for name, value in self.events():
+            if name == "assigned":
+                owned |= set(value)
+            elif name == "revoked":
+                owned -= set(value)
         return sorted(owned)
-
-    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
-        """Looks at the condition after each event."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._ended or condition(), DEADLINE_S)
-            assert condition(), f"not {what}: {self._events[-20:]}\n{self._complaints()}"
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self._process.kill()
-        self._end()
-
-    def stop(self) -> None:
-        """A clean end."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._end()
-        assert self._process.returncode == 0, self._complaints()
-
-    def close(self) -> None:
-        """Whatever became of it."""
-        if self._process.poll() is None:
-            self.kill()
-        self._stderr.close()
-
-    def _end(self) -> None:
-        self._process.wait(DEADLINE_S)
-        self._thread.join(DEADLINE_S)
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.endswith("\n"):  # else a kill cut it off
-                with self._changed:
-                    self._events.append(tuple(json.loads(line)))
-                    self._changed.notify_all()
-        self._process.stdout.close()
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
-
-    def _complaints(self) -> str:
-        self._stderr.seek(0)
-        return self._stderr.read()[-4_000:]
 
 
 @pytest.fixture
@@ -117,8 +54,8 @@ def start(own_broker: Broker) -> Iterator[Start]:
     """Starts the application on the test's own broker."""
     with ExitStack() as stack:
 
-        def start(**options: Any) -> App:
-            app = App(own_broker.bootstrap, **options)
+        def start(**options: Any) -> Shop:
+            app = Shop(own_broker.bootstrap, **options)
             stack.callback(app.close)
             return app
 

@@ -34,12 +34,16 @@ func (l *library) Sender(o driving.SenderOptions) (driving.Sender, error) {
 		kgo.RecordPartitioner(mayBeNamed{inner}),
 		kgo.ProducerBatchCompression(codecs[o.Compression]),
 		kgo.ProducerBatchMaxBytes(largestBatch),
+		kgo.MetadataMinAge(100*time.Millisecond), // a refused batch waits for metadata, which has this pace: FINDINGS.md
 	)
 	if !o.Idempotent {
 		options = append(options, kgo.DisableIdempotentWrite())
 	}
 	if o.TransactionalID != "" {
 		options = append(options, kgo.TransactionalID(o.TransactionalID))
+	}
+	if o.RequestTimeout > 0 { // the time that the broker may take, and what the way may take
+		options = append(options, kgo.ProduceRequestTimeout(o.RequestTimeout/2), kgo.RequestTimeoutOverhead(o.RequestTimeout/2))
 	}
 	client, err := kgo.NewClient(options...)
 	if err != nil {

@@ -65,6 +65,7 @@ type Reader interface {
 type SenderOptions struct {
 	Compression, Partitioner, TransactionalID string
 	Idempotent                                bool
+	RequestTimeout                            time.Duration // 0: the library's own
 }
 
 // Client is the library, as compat_tests/client.py has it.
@@ -128,25 +129,26 @@ type serving struct {
 
 // command is all that any command carries.
 type command struct {
-	Do              string            `json:"do"`
-	Handle          int               `json:"handle"`
-	Topic           string            `json:"topic"`
-	Partitions      json.RawMessage   `json:"partitions"` // how many, or which
-	Configs         map[string]string `json:"configs"`
-	Total           int               `json:"total"`
-	Before          map[int32]int64   `json:"before"`
-	Name            string            `json:"name"`
-	Value           string            `json:"value"`
-	Group           string            `json:"group"`
-	Compression     string            `json:"compression"`
-	Partitioner     string            `json:"partitioner"`
-	Idempotent      bool              `json:"idempotent"`
-	TransactionalID string            `json:"transactional_id"`
-	Records         []Record          `json:"records"`
-	Offsets         map[int32]int64   `json:"offsets"`
-	Isolation       string            `json:"isolation"`
-	TimestampMs     int64             `json:"timestamp_ms"`
-	Count           int               `json:"count"`
+	Do               string            `json:"do"`
+	Handle           int               `json:"handle"`
+	Topic            string            `json:"topic"`
+	Partitions       json.RawMessage   `json:"partitions"` // how many, or which
+	Configs          map[string]string `json:"configs"`
+	Total            int               `json:"total"`
+	Before           map[int32]int64   `json:"before"`
+	Name             string            `json:"name"`
+	Value            string            `json:"value"`
+	Group            string            `json:"group"`
+	Compression      string            `json:"compression"`
+	Partitioner      string            `json:"partitioner"`
+	Idempotent       bool              `json:"idempotent"`
+	TransactionalID  string            `json:"transactional_id"`
+	Records          []Record          `json:"records"`
+	Offsets          map[int32]int64   `json:"offsets"`
+	RequestTimeoutMs int64             `json:"request_timeout_ms"`
+	Isolation        string            `json:"isolation"`
+	TimestampMs      int64             `json:"timestamp_ms"`
+	Count            int               `json:"count"`
 }
 
 func (s *serving) answer(line []byte) (any, error) {
@@ -204,7 +206,10 @@ func (s *serving) ofClient(c command) (any, error) {
 	case "delete_group":
 		return nil, s.client.DeleteGroup(c.Group)
 	case "sender":
-		one, err := s.client.Sender(SenderOptions{c.Compression, c.Partitioner, c.TransactionalID, c.Idempotent})
+		one, err := s.client.Sender(SenderOptions{
+			c.Compression, c.Partitioner, c.TransactionalID, c.Idempotent,
+			time.Duration(c.RequestTimeoutMs) * time.Millisecond,
+		})
 		return open(s, s.senders, one, err)
 	case "reader":
 		one, err := s.client.Reader(c.Topic, each, c.Isolation)

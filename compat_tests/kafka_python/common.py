@@ -1,18 +1,21 @@
-"""What kafka-python 2 and 3 do alike: sending, reading, the life of a group member, names of errors."""
+"""What kafka-python 2 and 3 do alike: sending, reading, groups, some admin calls, names of errors."""
 
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
-from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+import kafka
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.errors import KafkaConnectionError, KafkaError
 
 from compat_tests import errors
 from compat_tests.client import (
+    Client,
     Emit,
+    MemberConfig,
     Outgoing,
     Reader,
     Received,
@@ -21,7 +24,7 @@ from compat_tests.client import (
     Sent,
 )
 from compat_tests.harness import DEADLINE_S
-from compat_tests.kafka_python.subscribing import POLL_MS
+from compat_tests.kafka_python.subscribing import POLL_MS, subscribed
 
 
 @contextmanager
@@ -50,10 +53,13 @@ class KafkaPythonSender(Sender):
         partitioner: object | None,
         idempotent: bool,
         transactional_id: str | None,
+        request_timeout_ms: int | None,
     ) -> None:
         options: dict[str, Any] = {} if partitioner is None else {"partitioner": partitioner}
         if transactional_id is not None:
             options["transactional_id"] = transactional_id
+        if request_timeout_ms is not None:
+            options["request_timeout_ms"] = request_timeout_ms
         self._producer = KafkaProducer(
             bootstrap_servers=bootstrap,
             enable_idempotence=idempotent,
@@ -141,7 +147,9 @@ class KafkaPythonReader(Reader):
         taken: list[Received] = []
         deadline = time.monotonic() + DEADLINE_S
         while len(taken) < count and time.monotonic() < deadline:
-            for records in self._consumer.poll(1_000, max_records=count - len(taken)).values():
+            with refusals():
+                polled = self._consumer.poll(1_000, max_records=count - len(taken))
+            for records in polled.values():
                 taken += [
                     Received(r.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in records
                 ]
@@ -203,3 +211,78 @@ def work(
         else:
             emit("committed", {p.partition: one.offset for p, one in due.items()})
             due.clear()
+
+
+class KafkaPython(Client):
+    """by_crc32: that partitioner, as the version takes one. assignors: its own, by name."""
+
+    by_crc32: ClassVar[object]
+    assignors: ClassVar[Mapping[str, type]]
+
+    def version(self) -> str:
+        return str(kafka.__version__)
+
+    def sender(
+        self,
+        *,
+        compression: str | None = None,
+        partitioner: str | None = None,
+        idempotent: bool = True,
+        transactional_id: str | None = None,
+        request_timeout_ms: int | None = None,
+    ) -> Sender:
+        by_key = self.by_crc32 if partitioner else None
+        options = (compression, by_key, idempotent, transactional_id, request_timeout_ms)
+        return KafkaPythonSender(self.bootstrap, *options)
+
+    def reader(self, topic: str, partitions: Sequence[int], *, isolation: str = "read_uncommitted") -> Reader:
+        return KafkaPythonReader(self.bootstrap, topic, partitions, isolation)
+
+    def committed(self, group: str, topic: str, partitions: Sequence[int]) -> dict[int, int | None]:
+        consumer = KafkaConsumer(bootstrap_servers=self.bootstrap, group_id=group, enable_auto_commit=False)
+        try:
+            timeout_ms = int(DEADLINE_S * 1000)
+            return {p: consumer.committed(TopicPartition(topic, p), timeout_ms=timeout_ms) for p in partitions}
+        finally:
+            consumer.close(autocommit=False)
+
+    def run_member(self, config: MemberConfig, emit: Emit, stop: threading.Event) -> None:
+        due: dict[TopicPartition, OffsetAndMetadata] = {}
+        consumer = subscribed(
+            config.topic,
+            DEADLINE_S,
+            Listener(emit, due),
+            bootstrap_servers=self.bootstrap,
+            group_id=config.group,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            session_timeout_ms=config.session_timeout_ms,
+            heartbeat_interval_ms=config.heartbeat_interval_ms,
+            group_instance_id=config.instance_id,
+            partition_assignment_strategy=(self.assignors[config.assignor or "range"],),
+            max_poll_records=config.batch,
+        )
+        work(consumer, due, emit, stop)
+        self.leave(consumer, emit)
+
+    def leave(self, consumer: KafkaConsumer, emit: Emit) -> None:
+        """A member's clean end."""
+        consumer.close(autocommit=False)
+
+    @contextmanager
+    def admin(self) -> Iterator[KafkaAdminClient]:
+        """For one call; what it is refused for is a RefusedError."""
+        with refusals():
+            admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
+            try:
+                yield admin
+            finally:
+                admin.close()
+
+    def delete_topic(self, topic: str) -> None:
+        with self.admin() as admin:
+            admin.delete_topics([topic])
+
+    def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
+        with self.admin() as admin:
+            admin.delete_records({TopicPartition(topic, partition): offset for partition, offset in before.items()})

@@ -21,14 +21,22 @@ def subscribed(
     """
     deadline_s = time.monotonic() + timeout_s
     while True:
-        left_ms = max(1, int((deadline_s - time.monotonic()) * 1000))
-        consumer = KafkaConsumer(bootstrap_timeout_ms=left_ms, metrics_enabled=False, **settings)
+        consumer = None
         try:
+            consumer = KafkaConsumer(metrics_enabled=False, **_patience(deadline_s), **settings)
             if consumer.partitions_for_topic(topic):
                 consumer.subscribe([topic], listener=listener)
                 return consumer
         except KafkaError:
             if time.monotonic() > deadline_s:
                 raise
-        consumer.close(autocommit=False)
+        if consumer is not None:
+            consumer.close(autocommit=False)
         time.sleep(0.1)
+
+
+def _patience(deadline_s: float) -> dict[str, int]:
+    """How long the constructor may look for a broker; version 2 looks once."""
+    if "bootstrap_timeout_ms" not in KafkaConsumer.DEFAULT_CONFIG:
+        return {}
+    return {"bootstrap_timeout_ms": max(1, int((deadline_s - time.monotonic()) * 1000))}

@@ -1,50 +1,32 @@
 """The admin calls of kafka-python 2: it answers with the protocol's own responses, errors within them as codes."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewPartitions, NewTopic
 
-from compat_tests.client import Client, RefusedError
+from compat_tests.client import RefusedError
 from compat_tests.errors import error_name
-from compat_tests.kafka_python.common import refusals
+from compat_tests.kafka_python.common import KafkaPython, refusals
 
 _OF_THE_TOPIC = 1  # a config's source that is the topic itself
 
 
-class Administration(Client):
-    """What the adapter's admin client does."""
-
-    @contextmanager
-    def _admin(self) -> Iterator[KafkaAdminClient]:
-        with refusals():
-            admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
-            try:
-                yield admin
-            finally:
-                admin.close()
+class Administration(KafkaPython):
+    """What the versions' admin clients do differently."""
 
     def create_topic(self, topic: str, partitions: int = 1, configs: Mapping[str, str] | None = None) -> None:
-        with self._admin() as admin:
+        with self.admin() as admin:
             admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=dict(configs or {}))])
 
     def topics(self) -> dict[str, int]:
-        with self._admin() as admin:
+        with self.admin() as admin:
             return {one["topic"]: len(one["partitions"]) for one in admin.describe_topics()}
 
     def add_partitions(self, topic: str, total: int) -> None:
-        with self._admin() as admin:
+        with self.admin() as admin:
             admin.create_partitions({topic: NewPartitions(total)})
-
-    def delete_topic(self, topic: str) -> None:
-        with self._admin() as admin:
-            admin.delete_topics([topic])
-
-    def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
-        with self._admin() as admin:
-            admin.delete_records({TopicPartition(topic, partition): offset for partition, offset in before.items()})
 
     def ends(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
         with refusals():
@@ -61,31 +43,31 @@ class Administration(Client):
     def set_config(self, topic: str, name: str, value: str) -> None:
         # AlterConfigs replaces all that is set: what is set already goes along
         configs = {one: was for one, was, source in self._configs(topic) if source == _OF_THE_TOPIC}
-        with self._admin() as admin:
+        with self.admin() as admin:
             answer = admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {**configs, name: value})])
         ((code, *_),) = answer.resources
         _check(code)
 
     def _configs(self, topic: str) -> list[tuple[str, str, int]]:
         """Name, value, source."""
-        with self._admin() as admin:
+        with self.admin() as admin:
             (answer,) = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
         ((code, _, _, _, entries),) = answer.resources
         _check(code)
         return [(name, value, source) for name, value, _, source, *_ in entries]
 
     def groups(self) -> list[str]:
-        with self._admin() as admin:
+        with self.admin() as admin:
             found: list[tuple[Any, ...]] = admin.list_consumer_groups()
         return [group for group, *_ in found]
 
     def group(self, group: str) -> tuple[str, int]:
-        with self._admin() as admin:
+        with self.admin() as admin:
             (found,) = admin.describe_consumer_groups([group])
         return found.state, len(found.members)
 
     def delete_group(self, group: str) -> None:
-        with self._admin() as admin:
+        with self.admin() as admin:
             ((_, error),) = admin.delete_consumer_groups([group])
         _check(error.errno)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from compat_tests.differential.generated.cases import Cell, cases
@@ -54,7 +55,7 @@ def facts() -> Facts:
     acts: dict[str, list[str]] = {}
     for kind, known in effects().items():
         acts[kind] = sorted(name for name, effect in known.items() if effect.reason is None)
-    tests = [path for path in files(FOLDER.name) if re.fullmatch(r"test_.*\.py", path.name) and path.parent != FOLDER]
+    tests = [path for path in files(FOLDER.name) if re.fullmatch(r"test_.*\.py", path.name) and _is_ours(path)]
     return Facts(
         served=served,
         not_served=[API[key].name for key in API if key not in handlers],
@@ -65,6 +66,12 @@ def facts() -> Facts:
         modules=[path.relative_to(ROOT).as_posix() for path in tests],
         scenario_clients=sorted({path.parent.name for path in tests if "(Scenarios)" in path.read_text("utf-8")}),
     )
+
+
+def _is_ours(path: Path) -> bool:
+    """Not of a project that stands here to be tested, nor of the machinery."""
+    above = [folder for folder in path.parents if folder.is_relative_to(FOLDER)]
+    return path.parent != FOLDER and not any((folder / "pytest.ini").exists() for folder in above)
 
 
 def _differing() -> list[Differing]:

@@ -29,6 +29,12 @@ SUITES: Final[dict[str, tuple[str, str]]] = {
         "Every method of an admin client",
         "Compared with Apache Kafka's answers; differences: [differences.py](../compat_tests/admin/differences.py).",
     ),
+    "faults": (
+        "Faults that were ordered, and what clients make of them",
+        "One list, `compat_tests/faults/`; where libraries differ, the story says which one does what.",
+    ),
+    "recipes": ("The recipes of docs/testing.md, in four languages", ""),
+    "sample_project": ("A thousand tests, each with a broker of its own", ""),
     "nodes": ("Nodes: leads that move, nodes that go down", ""),
     "streams": ("Kafka Streams", ""),
     "connect": ("Kafka Connect", ""),

@@ -312,6 +312,7 @@ def test_this_tree_promises_something() -> None:
     assert not {api.name for api in known.served} & {*known.not_served}
     assert {"kafka_python", "confluent", "aiokafka"} <= {*known.scenario_clients}
     assert "compat_tests/kcat/test_kcat.py" in known.modules
+    assert not [module for module in known.modules if "sample_project/shop" in module]
 
 
 def test_what_no_tool_is_asked_is_a_verb_of_it() -> None:

@@ -1,18 +1,15 @@
 """A Spring Kafka application does what its guide promises: listeners, retries, dead letters, transactions."""
 
-import json
-import subprocess
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
+from compat_tests.app import App
 from compat_tests.client import Outgoing
 from compat_tests.confluent.adapter import Adapter
 from compat_tests.drivers import driver, missing
-from compat_tests.harness import DEADLINE_S, ROOT, Broker
+from compat_tests.harness import Broker
 
 pytestmark = [
     pytest.mark.compat,
@@ -20,68 +17,13 @@ pytestmark = [
 ]
 
 
-class App:
-    """The application as a process; `events` are [name, value] as it tells them."""
-
-    def __init__(self, bootstrap: str) -> None:
-        self.events: list[tuple[str, Any]] = []
-        self._changed = threading.Condition()
-        self._ended = False
-        self._process = subprocess.Popen(
-            [*driver("spring"), bootstrap], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def told(self, name: str) -> list[Any]:
-        """The values of one event."""
-        with self._changed:
-            return [value for one, value in self.events if one == name]
-
-    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
-        """Looks again after each event."""
-        with self._changed:
-            met = self._changed.wait_for(lambda: condition() or self._ended, DEADLINE_S)
-        assert met, f"not within {DEADLINE_S:.0f} s: {what}; {self.events[-20:]}"
-        assert condition(), f"the application ended: {what}"
-
-    def do(self, *words: object) -> None:
-        """A command."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(" ".join(map(str, words)) + "\n")
-        self._process.stdin.flush()
-
-    def stop(self) -> None:
-        """A clean end."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        assert self._process.wait(DEADLINE_S) == 0
-        self._thread.join(DEADLINE_S)
-
-    def end(self) -> None:
-        """Whatever it does."""
-        self._process.kill()
-        self._process.wait(DEADLINE_S)
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            name, value = json.loads(line)
-            with self._changed:
-                self.events.append((name, value))
-                self._changed.notify_all()
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
-
-
 @pytest.fixture
 def app(own_broker: Broker) -> Iterator[App]:
     """The application, ready."""
-    running = App(own_broker.bootstrap)
+    running = App(*driver("spring"), own_broker.bootstrap)
     running.wait_for(lambda: running.told("ready") != [], "it is ready")
     yield running
-    running.end()
+    running.close()
 
 
 @pytest.fixture

@@ -21,6 +21,9 @@ from ottla.coordinator.group.consumer_records import (
     regex_tombstone,
     target_record,
 )
+from ottla.coordinator.group.pins import Who, pinned
+from ottla.coordinator.group.pins import resolve as resolve_pin
+from ottla.coordinator.group.steering import Pin
 from ottla.coordinator.group.subscriptions import resolve
 from ottla.coordinator.ports import TopicLookup
 from ottla.coordinator.regex import compile_regex
@@ -124,10 +127,10 @@ class GroupChange:
 
     # -- assignment ---------------------------------------------------------------------------------------------------
 
-    def assign(self, offered: tuple[str, ...], interval_ms: int) -> None:
+    def assign(self, offered: tuple[str, ...], interval_ms: int, pin: Pin | None = None) -> None:
         """A new target assignment, if the group epoch asks for one and the last one is `interval_ms` old.
 
-        `offered`: the assignors of this broker, the default one first.
+        `offered`: the assignors of this broker, the default one first. `pin`: who has what, whatever they say.
         """
         group = self.group
         if not may_assign(group, self._now_ms, interval_ms):
@@ -152,6 +155,13 @@ class GroupChange:
                 member.instance_id, member.rack_id, same[subscription], group.target(member.member_id)
             )
         target = assign(group.assignor(offered), specs, topics)
+        if pin is not None:
+            members = [Who(each.member_id, each.instance_id, each.client_id) for each in group.members.values()]
+            bound = {
+                member_id: {ids[topic]: indexes for topic, indexes in named.items() if topic in ids}
+                for member_id, named in resolve_pin(pin, members).items()
+            }
+            target = pinned(target, bound, lambda member_id, topic_id: topic_id in specs[member_id].topic_ids)
         for member_id in specs:
             if group.targets.get(member_id) != target[member_id]:
                 self.add(target_record(group.group_id, member_id, target[member_id]))

@@ -251,7 +251,8 @@ class ConsumerMembership:
         if look and change.group.regexes:
             wanted = change.resolve(list(change.group.regexes)) or wanted
         change.bump(wanted, look=look)
-        change.assign(self._config.group_consumer_assignors, self._configs.of(group_id).assignment_interval_ms)
+        interval_ms = self._configs.of(group_id).assignment_interval_ms
+        change.assign(self._config.group_consumer_assignors, interval_ms, self._shard.steering.pins.get(group_id))
         return change.reconcile(updated.member_id, owned, subscription_changed=changed)
 
     def remove(
@@ -289,6 +290,29 @@ class ConsumerMembership:
                 )
             self.became_classic(left, rebalance=True)
         return result
+
+    def rebalance(self, group: ConsumerGroup) -> None:
+        """A new group epoch: the next heartbeat makes a new target assignment. Raises KafkaError: it is not written."""
+        change = self._change(group)
+        change.bump(True, look=False)
+        self._order(change)
+
+    def fence(self, group: ConsumerGroup, member: ConsumerMember) -> None:
+        """The group goes on to an epoch that the member never hears of: what it says next is of an old one. Raises
+        KafkaError: it is not written.
+        """
+        change = self._change(group)
+        change.bump(True, look=False)
+        epoch = change.group.epoch
+        change.put(member._replace(epoch=epoch, previous_epoch=epoch))
+        change.bump(True, look=False)  # so it is behind in that epoch, too, and is reconciled when it comes back
+        self._order(change)
+
+    def _order(self, change: GroupChange) -> None:
+        """Have a change written that no request asked for. One that waits for the disk is decided."""
+        refusal = self.run(change, ErrorCode.NONE, lambda code: code)
+        if isinstance(refusal, ErrorCode) and refusal is not ErrorCode.NONE:
+            raise KafkaError(group_write_error(refusal))
 
     def became_classic(self, former: ConsumerGroup, *, rebalance: bool) -> None:
         """If a change made the group a classic one, that goes on with the members of the former."""
@@ -348,6 +372,8 @@ class ConsumerMembership:
             failed = code is not ErrorCode.NONE
 
         result = self._shard.run(Result(answer, change.records, refused=refused, settled=settled))
+        if self._shard.steering.watchers and change.records:
+            self._shard.steering.tell()
         group = self._shard.consumer(group_id)
         if group is None:
             return result

@@ -1,6 +1,7 @@
 """The group coordinator as the broker sees it: a method a request, `replay` and `loaded` to begin, `shutdown` to end.
 
-It finds what serves a group and hands on; a group whose partition another node leads gets NOT_COORDINATOR.
+It finds what serves a group and hands on; a group whose partition another node leads gets NOT_COORDINATOR, and
+COORDINATOR_LOAD_IN_PROGRESS while the partition is replayed.
 Authorization comes before.
 """
 
@@ -16,6 +17,8 @@ from ottla.coordinator.group.config import GroupConfig, GroupConfigs, SameForAll
 from ottla.coordinator.group.consumer import ConsumerGroup
 from ottla.coordinator.group.consumer_membership import ConsumerMembership, check_heartbeat, heartbeat_error
 from ottla.coordinator.group.membership import (
+    BATCHED_LEAVE_FROM,
+    NOBODY,
     ClassicMembership,
     check_join,
     check_sync,
@@ -26,10 +29,11 @@ from ottla.coordinator.group.membership import (
 from ottla.coordinator.group.mixed import ClassicMembers
 from ottla.coordinator.group.records import commit_tombstone
 from ottla.coordinator.group.shard import GroupShard
+from ottla.coordinator.group.steering import Steering
 from ottla.coordinator.ports import Append, Events, NoEvents, ProducerIdentity, RequestContext, TopicLookup
 from ottla.coordinator.result import Answer, Result, chain, gather, group_write_error
 from ottla.coordinator.state_record import StateRecord
-from ottla.coordinator.timers import TimerHandle, Timers
+from ottla.coordinator.timers import Repeating, Timers
 from ottla.log.clock import Clock
 from ottla.log.ids import Ids
 from ottla.wire.errors import ErrorCode, KafkaError
@@ -75,15 +79,17 @@ class GroupCoordinator:
         led: Collection[int] | None = None,
         events: Events | None = None,
         configs: GroupConfigs | None = None,
+        steering: Steering | None = None,
     ) -> None:
         """`led`: the partitions that are this node's, all by default. `configs`: what operators set for single groups,
-        none by default."""
+        none by default. `steering`: what tests order, shared with the other nodes."""
         self._clock = clock
         self._timers = timers
         self._config = config
         self._topics = topics
         self._events = events if events is not None else NoEvents()
         self._units: list[_Unit | None] = [None] * partitions
+        self._loading: dict[int, _Unit] = {}  # of partitions that are being replayed
         self._make_unit = partial(
             _Unit,
             append=append,
@@ -94,11 +100,12 @@ class GroupCoordinator:
             config=config,
             configs=configs if configs is not None else SameForAll(config),
             events=self._events,
+            steering=steering if steering is not None else Steering(),
         )
         for partition in range(partitions) if led is None else led:
             self.elected(partition)
         self._closed = False
-        self._housekeeping: TimerHandle | None = None
+        self._housekeeping: Repeating | None = None
         self._replayed = 0
         self._not_understood = 0
 
@@ -114,45 +121,51 @@ class GroupCoordinator:
         return partition_for_group(group_id, len(self._units))
 
     def leads(self, partition: int) -> bool:
-        """Whether the groups of a partition are this node's to coordinate."""
+        """Whether the groups of a partition are this node's to coordinate, and replayed."""
         return self._units[partition] is not None
 
     def elected(self, partition: int) -> None:
-        """The partition is this node's from now on: what it holds is to be replayed next, then `began`."""
-        self._units[partition] = self._make_unit(partition)
+        """The partition is this node's from now on: what it holds is to be replayed next, then `began`. Until then
+        requests get COORDINATOR_LOAD_IN_PROGRESS."""
+        self._loading[partition] = self._make_unit(partition)
 
     def replay(self, partition: int, key: bytes, value: bytes | None, producer: ProducerIdentity | None = None) -> None:
         """Apply a stored record, in log order. Unknown kinds are skipped and counted in `stats`."""
         self._replayed += 1
-        unit = self._units[partition]
+        unit = self._holder(partition)
         if unit is not None and not unit.shard.replay(key, value, producer):
             self._not_understood += 1
 
     def replay_marker(self, partition: int, producer: ProducerIdentity, commit: bool) -> None:
         """The transaction of `producer` ended in this partition: its pending offsets count now, or never."""
-        unit = self._units[partition]
+        unit = self._holder(partition)
         if unit is not None:
             unit.shard.offsets.end_transaction(producer[0], commit)
 
     def loaded(self) -> None:
         """At start all is replayed: groups go on where they were, sessions and housekeeping start."""
-        for partition in range(len(self._units)):
+        for partition in tuple(self._loading):
             self.began(partition)
-        self._schedule_housekeeping()
+        self._housekeeping = self._timers.repeat(
+            self._config.offsets_retention_check_interval_ms, self._expire_offsets, acts=self._something_expires
+        )
 
     def began(self, partition: int) -> None:
         """The partition is replayed: its groups go on where they were, their sessions start anew."""
-        unit = self._units[partition]
+        unit = self._loading.pop(partition, None)
         if unit is not None:
+            self._units[partition] = unit
             unit.memberships.loaded()
             unit.consumers.loaded()
             self._write(unit.shard, _batches(offsets.orphan_records(unit.shard.offsets, self._topics)))
+            unit.shard.steering.tell()
 
     def resigned(self, partition: int) -> None:
         """Another node leads the partition: who waits gets NOT_COORDINATOR, what was never written is forgotten."""
-        unit = self._units[partition]
+        unit = self._holder(partition)
         if unit is not None:
             self._units[partition] = None
+            self._loading.pop(partition, None)
             unit.resign()
 
     def shutdown(self) -> None:
@@ -160,7 +173,7 @@ class GroupCoordinator:
         self._closed = True
         if self._housekeeping is not None:
             self._housekeeping.cancel()
-        for unit in self._units:
+        for unit in (*self._units, *self._loading.values()):
             if unit is not None:
                 unit.resign()
 
@@ -173,7 +186,7 @@ class GroupCoordinator:
             return join_error(code, request.member_id, version)
         unit = self._unit(request.group_id)
         if unit is None:
-            return join_error(ErrorCode.NOT_COORDINATOR, "", version)
+            return join_error(self._away(request.group_id), "", version)
         group = unit.shard.consumer(request.group_id)
         if group is not None and group.members:
             return unit.mixed.join(ctx, group, request, version)
@@ -186,7 +199,7 @@ class GroupCoordinator:
             return sync_error(code)
         unit = self._unit(request.group_id)
         if unit is None:
-            return sync_error(ErrorCode.NOT_COORDINATOR)
+            return sync_error(self._away(request.group_id))
         group = unit.shard.consumer(request.group_id)
         if group is not None:
             return unit.mixed.sync(group, request)
@@ -198,7 +211,11 @@ class GroupCoordinator:
             return HeartbeatResponse(error_code=ErrorCode.INVALID_GROUP_ID)
         unit = self._unit(request.group_id)
         if unit is None:
-            return HeartbeatResponse(error_code=ErrorCode.NOT_COORDINATOR)
+            away = self._away(request.group_id)
+            # While the group is read in, Kafka, too, lets the member believe that all is well.
+            return HeartbeatResponse(
+                error_code=ErrorCode.NONE if away is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS else away
+            )
         group = unit.shard.consumer(request.group_id)
         if group is not None:
             return unit.mixed.heartbeat(group, request)
@@ -210,7 +227,7 @@ class GroupCoordinator:
             return leave_error(ErrorCode.INVALID_GROUP_ID)
         unit = self._unit(request.group_id)
         if unit is None:
-            return leave_error(ErrorCode.NOT_COORDINATOR)
+            return leave_error(self._away(request.group_id))
         group = unit.shard.consumer(request.group_id)
         if group is not None:
             return unit.mixed.leave(group, request, version)
@@ -226,8 +243,70 @@ class GroupCoordinator:
             return heartbeat_error(error.code, error.message)
         unit = self._unit(request.group_id)
         if unit is None:
-            return heartbeat_error(ErrorCode.NOT_COORDINATOR)
+            return heartbeat_error(self._away(request.group_id))
         return unit.consumers.heartbeat(ctx, request)
+
+    # -- orders -------------------------------------------------------------------------------------------------------
+
+    def rebalance(self, group_id: str, reason: str) -> None:
+        """Let a group with members rebalance: a classic one joins again, one of KIP-848 gets a new epoch. Raises
+        KafkaError as `_with_members`.
+        """
+        unit, group = self._with_members(group_id)
+        if isinstance(group, ClassicGroup):
+            unit.memberships.rebalance(group, reason)
+        else:
+            unit.consumers.rebalance(group)
+
+    def fence(self, group_id: str, member_id: str) -> ErrorCode:
+        """Make what a member says next outdated. What it will hear: FENCED_MEMBER_EPOCH in a group of KIP-848;
+        ILLEGAL_GENERATION there if it speaks the classic protocol; in a classic group FENCED_INSTANCE_ID if it is a
+        static member, whose place another process takes, else UNKNOWN_MEMBER_ID: it is out. Raises KafkaError.
+        """
+        unit, group = self._with_members(group_id)
+        if member_id not in group.members:
+            raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID, f"there is no member {member_id} in {group_id}")
+        if isinstance(group, ConsumerGroup):
+            consumer = group.members[member_id]
+            unit.consumers.fence(group, consumer)
+            return ErrorCode.ILLEGAL_GENERATION if consumer.classic is not None else ErrorCode.FENCED_MEMBER_EPOCH
+        member = group.members[member_id]
+        if member.instance_id is not None:
+            unit.memberships.replace_instance(group, member)
+            return ErrorCode.FENCED_INSTANCE_ID
+        self._expel(unit, group, member_id, "fenced")
+        return ErrorCode.UNKNOWN_MEMBER_ID
+
+    def kick(self, group_id: str, member_id: str) -> None:
+        """Remove a member as an administrator does, its next request gets UNKNOWN_MEMBER_ID. Raises KafkaError."""
+        unit, group = self._with_members(group_id)
+        self._expel(unit, group, member_id, "kicked")
+
+    def _expel(self, unit: _Unit, group: ClassicGroup | ConsumerGroup, member_id: str, reason: str) -> None:
+        identity = LeaveGroupRequest.MemberIdentity(member_id=member_id, reason=reason)
+        leaving = LeaveGroupRequest(group_id=group.group_id, members=[identity])
+        version = BATCHED_LEAVE_FROM
+        if isinstance(group, ConsumerGroup):
+            answer = unit.mixed.leave(group, leaving, version)
+        else:
+            answer = unit.memberships.leave(NOBODY, leaving, version)
+        if not isinstance(answer, LeaveGroupResponse):  # it waits for the disk: that it is out is decided
+            return
+        code = answer.error_code or answer.members[0].error_code
+        if code:
+            raise KafkaError(ErrorCode(code), f"{member_id} is no member of {group.group_id} that could go")
+
+    def _with_members(self, group_id: str) -> tuple[_Unit, ClassicGroup | ConsumerGroup]:
+        """Raises KafkaError NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS; GROUP_ID_NOT_FOUND also without members."""
+        unit = self._unit(group_id)
+        if unit is None:
+            raise KafkaError(self._away(group_id))
+        group = unit.shard.groups.get(group_id)
+        if group is None:
+            raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND, f"there is no group {group_id}")
+        if not group.members:
+            raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND, f"the group {group_id} has no members")
+        return unit, group
 
     # -- offsets ------------------------------------------------------------------------------------------------------
 
@@ -241,7 +320,7 @@ class GroupCoordinator:
             group,
             request,
             version,
-            refusal=ErrorCode.NONE if unit is not None else ErrorCode.NOT_COORDINATOR,
+            refusal=ErrorCode.NONE if unit is not None else self._away(request.group_id),
             topics=self._topics,
             config=self._config,
             now_ms=self._clock.wall_ms(),
@@ -275,7 +354,7 @@ class GroupCoordinator:
     ) -> Answer[TxnOffsetCommitResponse]:
         unit = self._unit(request.group_id)  # anew: it may have moved while the transaction's coordinator was asked
         if unit is None and refusal is ErrorCode.NONE:
-            refusal = ErrorCode.NOT_COORDINATOR
+            refusal = self._away(request.group_id)
         result = commits.decide_transactional_commit(
             unit.shard.groups.get(request.group_id) if unit is not None else None,
             request,
@@ -307,7 +386,7 @@ class GroupCoordinator:
             return OffsetDeleteResponse(error_code=ErrorCode.INVALID_GROUP_ID)
         unit = self._unit(request.group_id)
         if unit is None:
-            return OffsetDeleteResponse(error_code=ErrorCode.NOT_COORDINATOR)
+            return OffsetDeleteResponse(error_code=self._away(request.group_id))
         shard = unit.shard
         group = shard.groups.get(request.group_id)
         return shard.run(offsets.decide_delete(shard.offsets, group, request, self._topics))
@@ -328,7 +407,7 @@ class GroupCoordinator:
             unit = self._unit(group_id)
             if unit is None:
                 described.append(
-                    DescribeGroupsResponse.DescribedGroup(group_id=group_id, error_code=ErrorCode.NOT_COORDINATOR)
+                    DescribeGroupsResponse.DescribedGroup(group_id=group_id, error_code=self._away(group_id))
                 )
             else:
                 described.append(admin.describe(group_id, unit.shard.classic(group_id), version))
@@ -344,7 +423,7 @@ class GroupCoordinator:
             if not group_id:
                 described.append(consumer_admin.refused(group_id, ErrorCode.INVALID_GROUP_ID))
             elif unit is None:
-                described.append(consumer_admin.refused(group_id, ErrorCode.NOT_COORDINATOR))
+                described.append(consumer_admin.refused(group_id, self._away(group_id)))
             else:
                 group = unit.shard.consumer(group_id)
                 assignors = self._config.group_consumer_assignors
@@ -355,6 +434,8 @@ class GroupCoordinator:
         """ListGroups (16): all groups; which of them may be seen is for the caller to say."""
         if self._closed:
             return ListGroupsResponse(error_code=ErrorCode.COORDINATOR_NOT_AVAILABLE)
+        if self._loading:
+            return ListGroupsResponse(error_code=ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
         states = {state.lower() for state in request.states_filter}
         types = {kind.lower() for kind in request.types_filter}
         return ListGroupsResponse(groups=admin.listed(self.all_groups(), states, types))
@@ -395,8 +476,17 @@ class GroupCoordinator:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _unit(self, group_id: str) -> _Unit | None:
-        """What serves the group; None if this node is not its coordinator, or does not coordinate any more."""
+        """What serves the group; None if this node does not coordinate it, which `_away` explains."""
         return None if self._closed else self._units[partition_for_group(group_id, len(self._units))]
+
+    def _away(self, group_id: str) -> ErrorCode:
+        """Why nothing here serves the group."""
+        loading = not self._closed and self.partition_for(group_id) in self._loading
+        return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS if loading else ErrorCode.NOT_COORDINATOR
+
+    def _holder(self, partition: int) -> _Unit | None:
+        """What the partition's records go to, whether they are all there or not."""
+        return self._loading.get(partition) or self._units[partition]
 
     def _shards(self) -> Iterator[GroupShard]:
         return (unit.shard for unit in self._units if unit is not None)
@@ -406,7 +496,7 @@ class GroupCoordinator:
     ) -> OffsetFetchResponse.OffsetFetchResponseGroup:
         unit = self._unit(asked.group_id)
         if unit is None:
-            return offsets.fetch_refused(asked, ErrorCode.NOT_COORDINATOR)
+            return offsets.fetch_refused(asked, self._away(asked.group_id))
         group = unit.shard.groups.get(asked.group_id)
         return offsets.fetch_group(
             unit.shard.offsets, group, asked, version, self._topics, require_stable=require_stable
@@ -415,7 +505,7 @@ class GroupCoordinator:
     def _delete_group(self, group_id: str) -> Answer[DeleteGroupsResponse.DeletableGroupResult]:
         unit = self._unit(group_id)
         if unit is None:
-            return admin.deleted(group_id, ErrorCode.NOT_COORDINATOR)
+            return admin.deleted(group_id, self._away(group_id))
         shard = unit.shard
         group = shard.groups.get(group_id)
         code = admin.check_delete(group)
@@ -447,19 +537,20 @@ class GroupCoordinator:
                 break
         return failure
 
-    def _schedule_housekeeping(self) -> None:
-        self._housekeeping = self._timers.schedule(
-            self._config.offsets_retention_check_interval_ms, self._expire_offsets
-        )
-
     def _expire_offsets(self) -> None:
         now_ms = self._clock.wall_ms()
         for shard in self._shards():
-            records: list[StateRecord] = []
-            for group in shard.groups.values():
-                records += offsets.expired_records(shard.offsets, group, self._config, now_ms)
-            self._write(shard, _batches(records))
-        self._schedule_housekeeping()
+            self._write(shard, _batches(self._expired(shard, now_ms)))
+
+    def _something_expires(self, ahead_ms: int) -> bool:
+        now_ms = self._clock.wall_ms() + ahead_ms
+        return any(self._expired(shard, now_ms) for shard in self._shards())
+
+    def _expired(self, shard: GroupShard, now_ms: int) -> list[StateRecord]:
+        records: list[StateRecord] = []
+        for group in shard.groups.values():
+            records += offsets.expired_records(shard.offsets, group, self._config, now_ms)
+        return records
 
 
 class _Unit:
@@ -479,8 +570,9 @@ class _Unit:
         config: GroupConfig,
         configs: GroupConfigs,
         events: Events,
+        steering: Steering,
     ) -> None:
-        self.shard = GroupShard(partition, append=append, clock=clock, events=events)
+        self.shard = GroupShard(partition, append=append, clock=clock, events=events, steering=steering)
         self.memberships = ClassicMembership(
             self.shard, clock=clock, ids=ids, timers=timers, config=config, events=events
         )

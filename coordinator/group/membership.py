@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from ottla.coordinator.group.classic import (
     HEARTBEAT_ANSWERS,
@@ -19,9 +19,12 @@ from ottla.coordinator.group.classic import (
     Trigger,
 )
 from ottla.coordinator.group.config import GroupConfig
+from ottla.coordinator.group.consumer import CONSUMER_TYPE
 from ottla.coordinator.group.consumer_records import consumer_group_tombstones
+from ottla.coordinator.group.pins import Who, pinned_bytes
 from ottla.coordinator.group.records import empty_group_record, group_record
 from ottla.coordinator.group.shard import GroupShard
+from ottla.coordinator.group.steering import Pin
 from ottla.coordinator.ports import Events, RequestContext
 from ottla.coordinator.result import Answer, Result, group_write_error, unpark
 from ottla.coordinator.state_record import StateRecord
@@ -151,6 +154,9 @@ class ClassicMembership:
         parked = member.parked_sync = Pending()
         if group.leader_id == member.member_id:
             assignments = {given.member_id: bytes(given.assignment) for given in request.assignments}
+            pin = self._shard.steering.pins.get(group.group_id)
+            if pin is not None and group.protocol_type == CONSUMER_TYPE:
+                assignments = self._pinned(group, pin, assignments)
             generation = group.generation
             self._shard.run(
                 Result(
@@ -589,6 +595,35 @@ class ClassicMembership:
             if self._answer_sync(group, member, sync_error(code)):
                 self._restart_session(member)
 
+    def _pinned(self, group: ClassicGroup, pin: Pin, assignments: dict[str, bytes]) -> dict[str, bytes]:
+        members = [
+            (Who(each.member_id, each.instance_id, each.client_id), each.metadata(group.protocol_name))
+            for each in group.members.values()
+        ]
+        return pinned_bytes(pin, members, assignments)
+
+    # -- orders -------------------------------------------------------------------------------------------------------
+
+    def rebalance(self, group: ClassicGroup, reason: str) -> None:
+        """Let its members join again, as if one of them had asked for it."""
+        self._run(group, self._rebalance(group, reason), None)
+
+    def replace_instance(self, group: ClassicGroup, member: Member) -> None:
+        """Another process takes the place of a static member, with the same words, and is not heard of again."""
+        assert member.instance_id is not None
+        joining = JoinGroupRequest(
+            group_id=group.group_id,
+            session_timeout_ms=member.session_timeout_ms,
+            rebalance_timeout_ms=member.rebalance_timeout_ms,
+            group_instance_id=member.instance_id,
+            protocol_type=group.protocol_type or "",
+            protocols=[
+                JoinGroupRequest.JoinGroupRequestProtocol(name=name, metadata=metadata)
+                for name, metadata in member.protocols
+            ],
+        )
+        self.join(_Context(member.client_id, member.client_host), joining, _SKIP_ASSIGNMENT_FROM)
+
     # -- timers -------------------------------------------------------------------------------------------------------
 
     def _session(self, group: ClassicGroup, member_id: str) -> Deadline:
@@ -709,6 +744,8 @@ class ClassicMembership:
             self._run(group, [group_record(group, {})], None)
 
     def _flush(self) -> None:
+        if self._shard.steering.watchers:
+            self._shard.steering.tell()
         if self._flushing:
             return  # asked again by one who was just answered: the loop below goes on with what that added
         self._flushing = True
@@ -717,6 +754,16 @@ class ClassicMembership:
                 self._outbox.popleft()()
         finally:
             self._flushing = False
+
+
+class _Context(NamedTuple):
+    """As a request of that client has it."""
+
+    client_id: str
+    client_host: str
+
+
+NOBODY = _Context("", "")
 
 
 class _Joining:

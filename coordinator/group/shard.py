@@ -8,6 +8,7 @@ from ottla.coordinator.group.classic import ClassicGroup
 from ottla.coordinator.group.consumer import ConsumerGroup
 from ottla.coordinator.group.offset_store import OffsetStore
 from ottla.coordinator.group.records import CONSUMER_GROUP_KEYS, decode_record
+from ottla.coordinator.group.steering import Steering
 from ottla.coordinator.ports import Append, Events, ProducerIdentity
 from ottla.coordinator.shard import Shard
 from ottla.coordinator.state_record import StateRecord
@@ -24,10 +25,11 @@ from ottla.wire.state.consumer_offsets import (
 class GroupShard(Shard):
     """State of one partition. `groups` and `offsets` are changed by `apply` alone."""
 
-    __slots__ = ("_clock", "groups", "offsets", "on_group_removed")
+    __slots__ = ("_clock", "groups", "offsets", "on_group_removed", "steering")
 
-    def __init__(self, partition: int, *, append: Append, clock: Clock, events: Events) -> None:
+    def __init__(self, partition: int, *, append: Append, clock: Clock, events: Events, steering: Steering) -> None:
         super().__init__(partition, append=append, events=events)
+        self.steering = steering
         self.groups: dict[str, ClassicGroup | ConsumerGroup] = {}
         self.offsets = OffsetStore()
         self.on_group_removed: Callable[[ClassicGroup], None] = _nothing
@@ -102,6 +104,8 @@ class GroupShard(Shard):
 
     def _remove(self, group_id: str) -> None:
         group = self.groups.pop(group_id, None)
+        if self.steering.watchers:
+            self.steering.tell()
         if isinstance(group, ConsumerGroup):
             group.bury()
         elif group is not None:

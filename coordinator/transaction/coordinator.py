@@ -1,7 +1,8 @@
 """The transaction coordinator as the broker sees it: a method a request, `replay` and `loaded` to begin, `shutdown`.
 
 It finds the shard of a transactional id, lets state.py decide, and has the decision written; an id whose partition
-another node leads gets NOT_COORDINATOR. Authorization comes before.
+another node leads gets NOT_COORDINATOR, and COORDINATOR_LOAD_IN_PROGRESS while it is replayed. Authorization comes
+before.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TypeAlias
 
 from ottla.coordinator.ports import Append, Events, NoEvents, ProducerIdentity
 from ottla.coordinator.result import Answer, T, chain, gather, group_write_error
-from ottla.coordinator.timers import TimerHandle, Timers
+from ottla.coordinator.timers import Repeating, Timers
 from ottla.coordinator.transaction import admin, state
 from ottla.coordinator.transaction.config import TransactionConfig
 from ottla.coordinator.transaction.markers import Outcomes
@@ -73,6 +74,7 @@ class TransactionCoordinator:
         self._transaction_version = transaction_version
         self._events = events if events is not None else NoEvents()
         self._shards: list[TransactionShard | None] = [None] * partitions
+        self._loading: dict[int, TransactionShard] = {}  # of partitions that are being replayed
         self._make_shard = partial(
             TransactionShard, append=append, clock=clock, transaction_version=transaction_version, events=self._events
         )
@@ -87,7 +89,7 @@ class TransactionCoordinator:
             events=self._events,
         )
         self._closed = False
-        self._housekeeping: list[TimerHandle] = []
+        self._housekeeping: list[Repeating] = []
         self._replayed = 0
         self._not_understood = 0
 
@@ -103,17 +105,18 @@ class TransactionCoordinator:
         return partition_for_group(transactional_id, len(self._shards))
 
     def leads(self, partition: int) -> bool:
-        """Whether the transactional ids of a partition are this node's to coordinate."""
+        """Whether the transactional ids of a partition are this node's to coordinate, and replayed."""
         return self._shards[partition] is not None
 
     def elected(self, partition: int) -> None:
-        """The partition is this node's from now on: what it holds is to be replayed next, then `began`."""
-        self._shards[partition] = self._make_shard(partition)
+        """The partition is this node's from now on: what it holds is to be replayed next, then `began`. Until then
+        requests get COORDINATOR_LOAD_IN_PROGRESS."""
+        self._loading[partition] = self._make_shard(partition)
 
     def replay(self, partition: int, key: bytes, value: bytes | None, producer: ProducerIdentity | None = None) -> None:
         """Apply a stored record, in log order. Unknown kinds are skipped and counted in `stats`."""
         self._replayed += 1
-        shard = self._shards[partition]
+        shard = self._loading.get(partition) or self._shards[partition]
         if shard is not None and not shard.replay(key, value, producer):
             self._not_understood += 1
 
@@ -122,21 +125,33 @@ class TransactionCoordinator:
 
     def loaded(self) -> None:
         """At start all is replayed: outcomes that were decided are carried out, housekeeping starts."""
-        for partition in range(len(self._shards)):
+        for partition in tuple(self._loading):
             self.began(partition)
-        self._every(self._config.transaction_abort_timed_out_transaction_cleanup_interval_ms, self._abort_timed_out)
-        self._every(self._config.transaction_remove_expired_transaction_cleanup_interval_ms, self._forget_unused)
+        config = self._config
+        self._housekeeping = [
+            self._timers.repeat(
+                config.transaction_abort_timed_out_transaction_cleanup_interval_ms,
+                self._abort_timed_out,
+                acts=lambda ahead_ms: any(shard.timed_out(ahead_ms) for shard in self._led()),
+            ),
+            self._timers.repeat(
+                config.transaction_remove_expired_transaction_cleanup_interval_ms,
+                self._forget_unused,
+                acts=lambda ahead_ms: any(shard.unused(self._unused_since_ms() + ahead_ms) for shard in self._led()),
+            ),
+        ]
 
     def began(self, partition: int) -> None:
         """The partition is replayed: outcomes that were decided are carried out."""
-        shard = self._shards[partition]
+        shard = self._loading.pop(partition, None)
         if shard is not None:
+            self._shards[partition] = shard
             for transactional_id in shard.prepared():
                 self._outcomes.carry_out(shard, transactional_id)
 
     def resigned(self, partition: int) -> None:
         """Another node leads the partition, and carries out what is left to do; nothing is written here any more."""
-        shard = self._shards[partition]
+        shard = self._loading.pop(partition, None) or self._shards[partition]
         if shard is not None:
             self._shards[partition] = None
             shard.resigned = True
@@ -145,10 +160,10 @@ class TransactionCoordinator:
     def shutdown(self) -> None:
         """Begin nothing more; every later request gets NOT_COORDINATOR."""
         self._closed = True
-        for handle in self._housekeeping:
-            handle.cancel()
+        for job in self._housekeeping:
+            job.cancel()
         self._outcomes.close()
-        for shard in self._led():
+        for shard in (*self._led(), *self._loading.values()):
             shard.resigned = True
 
     # -- producers ----------------------------------------------------------------------------------------------------
@@ -165,7 +180,7 @@ class TransactionCoordinator:
             return init_error(ErrorCode.INVALID_TRANSACTION_TIMEOUT, version)
         shard = self._shard(transactional_id)
         if shard is None:
-            return init_error(ErrorCode.NOT_COORDINATOR, version)
+            return init_error(self._away(transactional_id), version)
         expected = None if request.producer_id == -1 else (request.producer_id, request.producer_epoch)
         current = shard.transactions.get(transactional_id)
         writing = shard.writing(transactional_id)
@@ -239,7 +254,7 @@ class TransactionCoordinator:
             return ErrorCode.INVALID_REQUEST
         shard = self._shard(transactional_id)
         if shard is None:
-            return ErrorCode.NOT_COORDINATOR
+            return self._away(transactional_id)
         decision = state.with_partitions(
             shard.transactions.get(transactional_id),
             (producer_id, producer_epoch),
@@ -261,7 +276,7 @@ class TransactionCoordinator:
             return dict.fromkeys(partitions, ErrorCode.INVALID_REQUEST)
         shard = self._shard(transactional_id)
         if shard is None:
-            return dict.fromkeys(partitions, ErrorCode.NOT_COORDINATOR)
+            return dict.fromkeys(partitions, self._away(transactional_id))
         return state.verified(
             shard.transactions.get(transactional_id),
             (producer_id, producer_epoch),
@@ -291,7 +306,7 @@ class TransactionCoordinator:
             return end_error(ErrorCode.INVALID_REQUEST, version)
         shard = self._shard(transactional_id)
         if shard is None:
-            return end_error(ErrorCode.NOT_COORDINATOR, version)
+            return end_error(self._away(transactional_id), version)
         current = shard.transactions.get(transactional_id)
         decision = self._decided(lambda: self._ended(shard, current, request, version))
         if isinstance(decision, ErrorCode):
@@ -314,7 +329,7 @@ class TransactionCoordinator:
         for transactional_id in dict.fromkeys(request.transactional_ids):
             shard = self._shard(transactional_id)
             if shard is None and transactional_id:
-                code = ErrorCode.COORDINATOR_NOT_AVAILABLE if self._closed else ErrorCode.NOT_COORDINATOR
+                code = ErrorCode.COORDINATOR_NOT_AVAILABLE if self._closed else self._away(transactional_id)
                 described.append(admin.refused(transactional_id, code))
             else:
                 described.append(admin.described(transactional_id, self.transaction(transactional_id)))
@@ -324,6 +339,8 @@ class TransactionCoordinator:
         """ListTransactions (66): all ids that pass the filters; which of them may be seen is for the caller to say."""
         if self._closed:
             return ListTransactionsResponse(error_code=ErrorCode.COORDINATOR_NOT_AVAILABLE)
+        if self._loading:
+            return ListTransactionsResponse(error_code=ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
         try:
             return admin.listed(self.all_transactions(), request, self._clock.wall_ms())
         except KafkaError as error:
@@ -355,8 +372,13 @@ class TransactionCoordinator:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _shard(self, transactional_id: str) -> TransactionShard | None:
-        """What holds the id; None if this node is not its coordinator, or does not coordinate any more."""
+        """What holds the id; None if this node does not coordinate it, which `_away` explains."""
         return None if self._closed else self._shards[self.partition_for(transactional_id)]
+
+    def _away(self, transactional_id: str) -> ErrorCode:
+        """Why nothing here holds the id."""
+        loading = not self._closed and self.partition_for(transactional_id) in self._loading
+        return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS if loading else ErrorCode.NOT_COORDINATOR
 
     def _led(self) -> Iterator[TransactionShard]:
         return (shard for shard in self._shards if shard is not None)
@@ -446,15 +468,6 @@ class TransactionCoordinator:
         )
         return chain(added, lambda code: _result(asked, dict.fromkeys(partitions, _fenced_code(code, version))))
 
-    def _every(self, interval_ms: int, callback: Callable[[], None]) -> None:
-        place = len(self._housekeeping)
-
-        def due() -> None:
-            self._housekeeping[place] = self._timers.schedule(interval_ms, due)
-            callback()
-
-        self._housekeeping.append(self._timers.schedule(interval_ms, due))
-
     def _abort_timed_out(self) -> None:
         for shard in self._led():
             for transactional_id in shard.timed_out():
@@ -468,9 +481,12 @@ class TransactionCoordinator:
                 self._fence(shard, transactional_id, current, ErrorCode.NONE, group_write_error)
 
     def _forget_unused(self) -> None:
-        since_ms = self._clock.wall_ms() - self._config.transactional_id_expiration_ms
+        since_ms = self._unused_since_ms()
         for shard in self._led():
             shard.forget_unused(since_ms)
+
+    def _unused_since_ms(self) -> int:
+        return self._clock.wall_ms() - self._config.transactional_id_expiration_ms
 
 
 def init_error(code: ErrorCode, version: int) -> InitProducerIdResponse:

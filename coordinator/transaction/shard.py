@@ -99,9 +99,9 @@ class TransactionShard(Shard):
 
         return self.run(Result(answer, [record], refused=refused, settled=settled))
 
-    def timed_out(self) -> list[str]:
-        """Ids whose transaction has been open for longer than its timeout."""
-        now_ms = self._clock.mono_ms()
+    def timed_out(self, ahead_ms: int = 0) -> list[str]:
+        """Ids whose transaction has been open for longer than its timeout, or will have been `ahead_ms` from now."""
+        now_ms = self._clock.mono_ms() + ahead_ms
         return [
             transactional_id
             for transactional_id, began_ms in self._began.items()
@@ -119,11 +119,7 @@ class TransactionShard(Shard):
 
     def forget_unused(self, since_ms: int) -> int:
         """Write tombstones for ids that are idle and did not change after `since_ms`; returns for how many."""
-        unused = [
-            transactional_id
-            for transactional_id, transaction in self.transactions.items()
-            if transaction.state in IDLE and transaction.update_ms <= since_ms and transactional_id not in self._writing
-        ]
+        unused = self.unused(since_ms)
         for start in range(0, len(unused), _TOMBSTONES_PER_BATCH):
             batch: list[StateRecord] = [
                 TransactionRecord(transactional_id, None, 0)
@@ -131,3 +127,11 @@ class TransactionShard(Shard):
             ]
             self.run(Result(None, batch))
         return len(unused)
+
+    def unused(self, since_ms: int) -> list[str]:
+        """The ids that `forget_unused` forgets."""
+        return [
+            transactional_id
+            for transactional_id, transaction in self.transactions.items()
+            if transaction.state in IDLE and transaction.update_ms <= since_ms and transactional_id not in self._writing
+        ]

@@ -51,13 +51,17 @@ class Control:
         self._host, self._port = host, port
         self._shown = f"{host}:{port}"
 
-    def get(self, *path: object) -> Any:
+    def get(self, *path: object, query: dict[str, str] | None = None) -> Any:
         """What the surface answers to GET /v1/path. Raises CommandError."""
-        return self._ask("GET", path, None)
+        return self._ask("GET", path, None, query)
 
     def post(self, *path: object, body: dict[str, Any] | None = None) -> Any:
         """What the surface answers to POST /v1/path. Raises CommandError."""
         return self._ask("POST", path, body)
+
+    def delete(self, *path: object) -> Any:
+        """What the surface answers to DELETE /v1/path. Raises CommandError."""
+        return self._ask("DELETE", path, None)
 
     def lines(self, *path: object, query: dict[str, str]) -> Iterator[Any]:
         """What the surface answers to GET /v1/path, a JSON value a line, as they come. Raises CommandError, also when
@@ -65,7 +69,7 @@ class Control:
         """
         from http.client import HTTPConnection, HTTPException
 
-        target = _target(path) + ("?" + urlencode(query) if query else "")
+        target = _target(path, query)
         connection = HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
         try:
             with self._sentences():
@@ -83,7 +87,13 @@ class Control:
         finally:
             connection.close()
 
-    def _ask(self, method: str, path: tuple[object, ...], body: dict[str, Any] | None) -> Any:
+    def _ask(
+        self,
+        method: str,
+        path: tuple[object, ...],
+        body: dict[str, Any] | None,
+        query: dict[str, str] | None = None,
+    ) -> Any:
         from http.client import HTTPConnection
 
         connection = HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
@@ -91,7 +101,7 @@ class Control:
             with self._sentences():
                 connection.request(
                     method,
-                    _target(path),
+                    _target(path, query),
                     None if body is None else json.dumps(body),
                     {"Content-Type": "application/json"},
                 )
@@ -134,5 +144,6 @@ class Control:
         return value
 
 
-def _target(path: tuple[object, ...]) -> str:
-    return "/v1/" + "/".join(quote(str(part), safe="") for part in path)
+def _target(path: tuple[object, ...], query: dict[str, str] | None = None) -> str:
+    target = "/v1/" + "/".join(quote(str(part), safe="") for part in path)
+    return target + ("?" + urlencode(query) if query else "")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from ottla.broker.durations import UNITS_MS
 from ottla.broker.errors import UsageError
 
-_UNITS_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
 _EXAMPLES: Final = "earliest, latest, an offset as 42, a time as 2026-11-23T10:00 or @MILLISECONDS, a time ago as 15m"
 
 
@@ -37,7 +37,7 @@ def parse_place(text: str, now_ms: int, *, shift: bool = False) -> Place:
         return Place("time", int(word[1:]))
     ago = re.fullmatch(r"(\d{1,9})(ms|s|m|h|d|w)", word, re.ASCII)
     if ago:
-        return Place("time", max(0, now_ms - int(ago[1]) * _UNITS_MS[ago[2]]))
+        return Place("time", max(0, now_ms - int(ago[1]) * UNITS_MS[ago[2]]))
     try:
         return Place("time", int(datetime.fromisoformat(word).timestamp() * 1000))
     except (ValueError, OverflowError, OSError):

@@ -73,6 +73,11 @@ def define(parser: Parser) -> None:
         metavar="[HOST:]PORT",
         help="serve the control surface there: nodes, faults and more over HTTP, see `ottla node` (default: nowhere)",
     )
+    where.add_argument(
+        "--faults",
+        metavar="FILE",
+        help="order the faults of a YAML file, a list of rules, from the first request on (see `ottla fault add`)",
+    )
     data = parser.add_argument_group("topics and records")
     data.add_argument(
         "--topic",
@@ -83,6 +88,11 @@ def define(parser: Parser) -> None:
     data.add_argument("--data", metavar="DIR", help="folder that keeps the records (default: ./ottla-data)")
     data.add_argument(
         "--ephemeral", action="store_true", help="keep the records in a temporary folder, removed at exit"
+    )
+    data.add_argument(
+        "--snapshot",
+        metavar="NAME|FILE",
+        help="begin with all that a snapshot holds, in a data folder that is empty or temporary (see `ottla snapshot`)",
     )
     settings = parser.add_argument_group("settings, by Kafka's names")
     settings.add_argument(

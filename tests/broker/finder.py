@@ -27,6 +27,12 @@ from tests.broker.conftest import Client, Running
 E = ErrorCode
 GROUP, TRANSACTION = 0, 1
 KINDS = {GROUP: "group", TRANSACTION: "transaction"}
+_ASK_AGAIN = (
+    E.NOT_COORDINATOR,
+    E.COORDINATOR_NOT_AVAILABLE,
+    E.COORDINATOR_LOAD_IN_PROGRESS,
+    E.CONCURRENT_TRANSACTIONS,
+)
 OF_TRANSACTIONS = (InitProducerIdRequest, AddPartitionsToTxnRequest, AddOffsetsToTxnRequest, EndTxnRequest)
 
 
@@ -72,7 +78,7 @@ class Finder:
                 node = await self._node(request)
                 answer = await (await self.line(node)).ask(request, version)
                 told = set(codes(answer))
-                if told.isdisjoint((E.NOT_COORDINATOR, E.COORDINATOR_NOT_AVAILABLE, E.CONCURRENT_TRANSACTIONS)):
+                if told.isdisjoint(_ASK_AGAIN):
                     return answer
                 self._places.clear()
 

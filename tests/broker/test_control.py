@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+from openapi_spec_validator import validate
 
 from ottla.broker.control import http
 from ottla.broker.control.routes import Call, Refused, Route, Router
@@ -65,6 +66,17 @@ async def test_it_lists_what_there_is(surface: Surface) -> None:
         assert all(route["does"] for route in index["routes"])
 
 
+async def test_it_describes_itself_to_programs(surface: Surface) -> None:
+    status, document = await surface.ask("GET", "/v1/openapi.json")
+    assert status == 200
+    validate(document)
+    there = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert there == {(route.method, route.path) for route in ROUTES} | {("GET", "/v1"), ("GET", "/v1/openapi.json")}
+    move = document["paths"]["/v1/partitions/{topic}/{partition}/leader"]["post"]
+    assert [parameter["name"] for parameter in move["parameters"]] == ["topic", "partition"]
+    assert move["requestBody"]["content"]["application/json"]["schema"]["required"] == ["node"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "headers", "status", "sentence"),
     [
@@ -76,6 +88,9 @@ async def test_it_lists_what_there_is(surface: Surface) -> None:
         ("POST", "/v1/partitions/a/0/leader", {"node": "2"}, None, 400, "with 'node', as in {\"node\": 2}"),
         ("POST", "/v1/partitions/a/0/leader", {"node": True}, None, 400, "with 'node'"),
         ("POST", "/v1/partitions/a/0/isr", {"isr": ["2"]}, None, 400, 'the ids in "isr" must be numbers'),
+        ("POST", "/v1/partitions/a/0/leader", {"noed": 2}, None, 400, "knows no 'noed' in the body; it takes node"),
+        ("POST", "/v1/nodes/1/stop", {"now": True}, None, 400, "knows no 'now' in the body; it takes nothing there"),
+        ("GET", "/v1/nodes?up=1", None, {}, 400, "knows no 'up' behind ?; it takes nothing there"),
         ("GET", "/v1/partitions/a/0", None, {}, 404, "there is no partition a-0"),
         ("GET", "/v1", None, {"Host": "evil.example.com"}, 403, "is no name of this broker"),
         ("GET", "/v1", None, {"Origin": "http://localhost"}, 403, "requests of web pages"),
@@ -145,7 +160,7 @@ async def test_what_a_call_raises_becomes_an_answer(running: Running) -> None:
     )
 
     async def get(name: str) -> tuple[int, Any]:
-        reply = router.answer(http.Request("GET", ["v1", name], {}))
+        reply = await router.answer(http.Request("GET", ["v1", name], {}))
         return reply.status, reply.body
 
     assert await get("kafka") == (409, {"error": "not now", "code": "INVALID_REQUEST"})

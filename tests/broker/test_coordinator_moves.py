@@ -487,6 +487,7 @@ async def test_nothing_is_acted_upon_before_it_is_durable(
         producer.epoch, producer._sequences = ended.producer_epoch, {}
         finder._places.clear()
         assert await group_offset(finder, "g", "t") == number  # type: ignore[arg-type]
+        await finder.ask(DescribeTransactionsRequest(transactional_ids=["x"]), 0)  # until its coordinator has begun
     assert await producer.init() is E.NONE  # which would abort what is not known to have ended
     assert await committed(await finder.line(1), "t") == [b"0", b"1", b"2", b"3"]
 

@@ -73,6 +73,12 @@ def test_without_flags() -> None:
     assert said == []
 
 
+def test_a_snapshot_to_begin_with() -> None:
+    assert options().snapshot is None
+    assert options("--ephemeral", "--snapshot", "seed").snapshot == "seed"
+    assert "--snapshot is empty; give the name of a snapshot" in refused("--snapshot", "")
+
+
 def test_flags_show_as_the_settings_that_they_stand_in_for(tmp_path: Path) -> None:
     path = write(
         tmp_path, "listeners=PLAINTEXT://:1", "advertised.listeners=PLAINTEXT://x:1", "log.dirs=/x", "broker.id=3"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from ottla.broker.handlers import alter_client_quotas
 from ottla.broker.quotas import ClientQuotas, Rate, TokenBucket, checked_record, entity_of
 from ottla.log.clock import ManualClock
 from ottla.wire.errors import ErrorCode, KafkaError
@@ -73,6 +75,104 @@ async def test_what_makes_no_sense_is_refused(running: Running, case: str) -> No
     async with await running.client() as client:
         assert await alter(client, entity, **limits) == REQUEST
         assert await describe(client) == {}
+
+
+@pytest.mark.parametrize("ip", ["10.0.0.1", "::1", "[::1]", "localhost", None])
+async def test_an_ip_is_an_address_or_a_host_that_somebody_knows(
+    running: Running, monkeypatch: pytest.MonkeyPatch, ip: str | None
+) -> None:
+    asked = []
+
+    def look_up(name: str, *_: Any, **__: Any) -> list[str]:
+        asked.append(name)
+        return ["somewhere"]
+
+    async with await running.client() as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(alter_client_quotas.socket, "getaddrinfo", look_up)
+            assert await alter(client, [("ip", ip)], connection_creation_rate=1e6) == ErrorCode.NONE
+        assert asked == (["localhost"] if ip == "localhost" else [])
+        assert await describe(client) == {(("ip", ip),): {"connection_creation_rate": 1e6}}
+
+
+@pytest.mark.parametrize("failure", [OSError("nobody knows it"), UnicodeError("label too long")])
+async def test_an_ip_that_does_not_resolve_is_refused_also_for_a_removal(
+    running: Running, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    def look_up(name: str, *_: Any, **__: Any) -> list[str]:
+        raise failure
+
+    monkeypatch.setattr(alter_client_quotas.socket, "getaddrinfo", look_up)
+    async with await running.client() as client:
+        for rate in (1e6, None):
+            for ip in ("no.such.host", "999.1.1.1", "10.0.0.1 ", "fe80::1%lo"):
+                assert await alter(client, [("ip", ip)], connection_creation_rate=rate) == REQUEST
+        assert await describe(client) == {}
+
+
+async def test_without_a_thread_for_the_lookup_only_the_client_hears_of_it(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_thread(*_: Any, **__: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with await running.client() as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(alter_client_quotas.trio.to_thread, "run_sync", no_thread)
+            code = await alter(client, [("ip", "far.away")], connection_creation_rate=1e6)
+        assert code == ErrorCode.UNKNOWN_SERVER_ERROR
+        assert await describe(client) == {}
+
+
+async def test_a_lookup_stalls_nobody_else(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_end = threading.Event()
+
+    def look_up(name: str, *_: Any, **__: Any) -> list[str]:
+        may_end.wait(60)
+        return ["somewhere"]
+
+    monkeypatch.setattr(alter_client_quotas.socket, "getaddrinfo", look_up)
+    async with await running.client() as client, await running.client() as other, trio.open_nursery() as nursery:
+        codes = []
+
+        async def change() -> None:
+            codes.append(await alter(client, [("ip", "far.away")], connection_creation_rate=1e6))
+
+        nursery.start_soon(change)
+        with trio.fail_after(60):
+            while not any(one.parked for one in running.server.connections):
+                await trio.lowlevel.checkpoint()
+        assert await describe(other) == {}
+        assert codes == []
+        may_end.set()
+    assert codes == [ErrorCode.NONE]
+
+
+async def test_an_entity_that_is_named_again_stays_as_it_was_and_is_refused(running: Running) -> None:
+    """Kafka carries out the first, and answers once: with a refusal."""
+    request = AlterClientQuotasRequest(
+        entries=[
+            AlterClientQuotasRequest.EntryData(
+                entity=[
+                    AlterClientQuotasRequest.EntityData(entity_type=kind, entity_name=name) for kind, name in parts
+                ],
+                ops=[AlterClientQuotasRequest.OpData(key="producer_byte_rate", value=value, remove=False)],
+            )
+            for parts, value in (
+                ([("user", "u"), ("client-id", None)], 1.0),
+                ([("user", "v")], 2.0),
+                ([("client-id", None), ("user", "u")], 3.0),
+            )
+        ]
+    )
+    async with await running.client() as client:
+        answer = await client.ask(request, 1)
+        assert [(entry.error_code, len(entry.entity)) for entry in answer.entries] == [(REQUEST, 2), (0, 1)]
+        limits = {tuple(sorted(entity)): values for entity, values in (await describe(client)).items()}
+    assert limits == {
+        (("client-id", None), ("user", "u")): {"producer_byte_rate": 1.0},
+        (("user", "v"),): {"producer_byte_rate": 2.0},
+    }
 
 
 async def test_quotas_are_found_by_their_entity_and_outlive_a_restart(launcher: Launcher) -> None:

@@ -273,6 +273,52 @@ async def test_settled_before_catching_up_and_after_it_both_are_heard(peers: Pee
         far.close()
 
 
+async def test_while_nobody_is_listened_to_who_waited_for_something_else_goes_on(peers: Peers) -> None:
+    near, far = peers.pair()
+    other, other_far = peers.pair()
+    event: Pending[None] = Pending()
+
+    async def park(sock: socket.socket) -> None:
+        with sock:
+            await settled(event)
+
+    with far, other_far, trio.fail_after(60):
+        peers.start("speaks", echo(near), near)
+        peers.start("waits", park(other), other)
+        await wait_all_tasks_blocked()
+        for _ in range(2):
+            peers.driver.listen(listens=False)
+            far.send(b"beat")
+            await peers.driver.catch_up()
+            await wait_all_tasks_blocked()
+            with pytest.raises(BlockingIOError):
+                far.recv(100)
+            if not event.settled:
+                event.resolve(None)
+            await peers.driver.catch_up()
+            assert peers.ended == ["waits"]
+            peers.driver.listen(listens=True)
+            assert await heard(far) == b"beat"
+
+
+@pytest.mark.parametrize("kind", DRIVERS)
+async def test_a_driver_that_is_to_end_listens_again(kind: type[Driver]) -> None:
+    driver = kind()
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(driver.run)
+            driver.start(echo(near), near, lambda: None)
+            driver.listen(listens=False)
+            await wait_all_tasks_blocked()
+            driver.end()
+            driver.listen(listens=False)
+            far.close()
+    await driver.catch_up()
+    assert near.fileno() < 0
+
+
 @pytest.mark.parametrize("kind", DRIVERS)
 async def test_the_driver_ends_with_the_last_connection(kind: type[Driver]) -> None:
     driver = kind()

@@ -319,7 +319,7 @@ async def test_a_flush_that_cannot_begin_is_logged_and_the_broker_lives(
     here, gone = Path(log.folder) / f"{0:020d}.log", Path(log.folder) / "gone"
     here.rename(gone)
     monkeypatch.setattr(type(running.broker.store), "due_flushes", lambda self: [log])
-    running.broker.housekeeping._flush_due.set()
+    running.broker.housekeeping._flush.ask()
     with trio.fail_after(60):
         while "cannot flush" not in running.log_text:
             await trio.lowlevel.checkpoint()

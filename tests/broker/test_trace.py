@@ -184,7 +184,7 @@ async def test_it_ends_whole_when_recording_does(surface: Surface, running: Runn
     ("query", "sentence"),
     [
         ("?api=nothing", "there is no API 'nothing'; give one as Produce"),
-        ("?partition=1", "there is no filter 'partition'; there are api, topic, client-id"),
+        ("?partition=1", "knows no 'partition' behind ?; it takes api, topic, client-id"),
     ],
 )
 async def test_what_cannot_be_chosen(surface: Surface, running: Running, query: str, sentence: str) -> None:  # noqa: F811

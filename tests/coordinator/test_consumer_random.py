@@ -7,6 +7,7 @@ records is the state; and when all is calm, every partition has its owner and th
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -278,6 +279,22 @@ class Group(RuleBasedStateMachine):
                 if isinstance(client, Consumer) and client.member_id == before.member_id:
                     client.owned &= {(T, partition) for partition in partitions}
                     client.unsure = True
+
+    @precondition(lambda self: self.server() is not None and self.server().members)
+    @rule(order=st.sampled_from(["kick", "fence", "rebalance"]), data=st.data())
+    def a_test_orders(self, order: str, data: st.DataObject) -> None:
+        group = self.server()
+        assert group is not None
+        before = group.epoch
+        with suppress(KafkaError):  # the log may fail
+            if order == "rebalance":
+                self.world.coordinator.rebalance(group.group_id, "a test asked for it")
+            else:
+                member = data.draw(st.sampled_from(sorted(group.members)))
+                getattr(self.world.coordinator, order)(group.group_id, member)
+        after = self.server()
+        assert after is None or after.epoch >= before
+        self.world.settle()
 
     @rule(ms=st.sampled_from([1, 500, 5_000, 9_999, 20_000, 45_000]))
     def time_passes(self, ms: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ottla.coordinator.group.classic import TRANSITIONS, GroupState, Trigger
-from ottla.wire.errors import ErrorCode
+from ottla.wire.errors import ErrorCode, KafkaError
 
 E = ErrorCode
 RANGE = (("range", b"r"),)
@@ -533,3 +533,17 @@ def test_ids_that_nobody_uses_are_bounded(world: Any, monkeypatch: pytest.Monkey
         world.join(member_id)
     world.settle()
     assert world.state() == "CompletingRebalance"
+
+
+def test_that_a_group_is_empty_is_written_when_the_disk_lets_it(world: Any) -> None:
+    (only,) = world.stable_group(session_ms=10_000)
+    world.fail = KafkaError(E.KAFKA_STORAGE_ERROR)
+    world.sleep(10_000)
+    assert world.state() == "Empty"
+    assert only not in str(world.coordinator.group("g"))
+    written = len(world.journal)
+    world.sleep(5_000)
+    assert len(world.journal) == written
+    world.fail = None
+    world.sleep(1_000)
+    assert len(world.journal) == written + 1

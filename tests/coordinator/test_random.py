@@ -6,6 +6,7 @@ of the records is the state; a group that was stable goes on after a restart.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -168,6 +169,19 @@ def machine(make_world: Any) -> type[RuleBasedStateMachine]:
                 assert generation == group.generation
                 assert client.member_id in group.members
                 assert transactional or group.state.value in ("Stable", "PreparingRebalance")
+
+        @precondition(lambda self: self.world.state() not in ("none", "Empty"))
+        @rule(order=st.sampled_from(["kick", "fence", "rebalance"]), data=st.data())
+        def a_test_orders(self, order: str, data: st.DataObject) -> None:
+            group = self.world.coordinator.group("g")
+            if group is None or not group.members:
+                return
+            with suppress(KafkaError):  # the log may fail
+                if order == "rebalance":
+                    self.world.coordinator.rebalance("g", "a test asked for it")
+                else:
+                    member = data.draw(st.sampled_from(sorted(group.members)))
+                    getattr(self.world.coordinator, order)("g", member)
 
         @rule(commit=st.booleans())
         def transaction_ends(self, commit: bool) -> None:

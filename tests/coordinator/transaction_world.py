@@ -269,6 +269,7 @@ class TransactionWorld:
         other.partitions.clear()
         other.hold = True
         other._build()
+        other.coordinator.loaded()  # before anything is there, so that no outcome is carried out
         for index, key, value in other.log:
             other.coordinator.replay(index, key, value)
         return other

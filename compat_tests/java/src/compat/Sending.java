@@ -45,6 +45,9 @@ final class Sending implements Calls.Opened {
         if (Calls.text(values, "transactional_id") != null) {
             settings.put("transactional.id", Calls.text(values, "transactional_id"));
         }
+        if (values.has("request_timeout_ms")) {
+            settings.put("request.timeout.ms", Calls.text(values, "request_timeout_ms"));
+        }
         producer = new KafkaProducer<>(settings);
         if (settings.containsKey("transactional.id")) {
             producer.initTransactions();
