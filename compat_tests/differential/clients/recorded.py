@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -35,7 +35,9 @@ KAFKA_SETTINGS: Final = {**SETTINGS, "group.coordinator.append.linger.ms": "0"}
 PATIENCE_S: Final = 10.0
 #: How people are told, and what a broker can do: generated/ compares what is announced.
 _SEEN_ELSEWHERE: Final = ("errorMessage", "apiKeys", "supportedFeatures", "finalizedFeatures", "finalizedFeaturesEpoch")
-_NEWS: Final = re.compile(r"\.(highWatermark|lastStableOffset|records\[\d+\])$|^responses\[[^.]*\]$")  # of an end
+#: What a Fetch tells that has waited longer: ends that have moved on, and what came with that.
+_ENDS: Final = re.compile(r"\.(highWatermark|lastStableOffset)$")
+_NEWS: Final = re.compile(r"\.(records|abortedTransactions)\[\d+\]$|^responses\[[^.]*\]$")
 RETRY_S: Final = 30.0  # a Kafka that has just started is not ready for everything
 
 
@@ -100,10 +102,11 @@ def play(client: str, port: int, folder: Path) -> tuple[int, set[Differing]]:
     path = folder / f"{client}.jsonl"
     with gzip.open(DATA / f"{client}.jsonl.gz") as packed, path.open("wb") as file:
         shutil.copyfileobj(packed, file)
+    waiting = overtaken(Recording(str(path)).lines())
     found: set[Differing] = set()
 
     def tell(exchange: Exchange, differences: list[Difference]) -> None:
-        if not _has_waited_longer(exchange, differences):
+        if not (exchange.n in waiting and all(map(is_news, differences))):
             found.update(Differing.of(exchange, one) for one in differences)
 
     player = Player(("127.0.0.1", port), Matching(_SEEN_ELSEWHERE), tell, timeout_s=PATIENCE_S, retry_s=RETRY_S)
@@ -112,10 +115,29 @@ def play(client: str, port: int, folder: Path) -> tuple[int, set[Differing]]:
     return result.played, found
 
 
-def _has_waited_longer(exchange: Exchange, differences: list[Difference]) -> bool:
-    """A Fetch that waited in vain may have waited for the next records in another replay: who waits, waits for time."""
-    more = [one for one in differences if one.before is ABSENT and _NEWS.search(one.path)]
-    return exchange.api == "Fetch" and bool(more) and all(_NEWS.search(one.path) for one in differences)
+def overtaken(lines: Iterable[Line]) -> set[int]:
+    """The numbers of the Fetches that waited in vain while others asked: in another replay they may have waited for
+    what those wrote, since who waits, waits for time.
+    """
+    found: set[int] = set()
+    fetching: dict[int, bool] = {}  # by number: whether others have asked since
+    for line in lines:
+        if line["kind"] == "request":
+            fetching = dict.fromkeys(fetching, True)
+            if line.get("api") == "Fetch":
+                fetching[line["n"]] = False
+        elif line["kind"] == "response" and fetching.pop(line["n"], False):
+            partitions = [one for topic in line["response"]["responses"] for one in topic["partitions"]]
+            if not any(one["records"] for one in partitions):
+                found.add(line["n"])
+    return found
+
+
+def is_news(one: Difference) -> bool:
+    """Whether a Fetch would differ in this if it had waited longer: an end further on, or something that came."""
+    if _ENDS.search(one.path):
+        return one.before is ABSENT or (isinstance(one.after, int) and one.after > one.before)
+    return one.before is ABSENT and _NEWS.search(one.path) is not None
 
 
 @contextmanager

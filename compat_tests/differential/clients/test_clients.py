@@ -10,8 +10,19 @@ from pathlib import Path
 import pytest
 
 from compat_tests import apache_kafka
-from compat_tests.differential.clients.recorded import Differing, clients, kafka, known, ottla, play
+from compat_tests.differential.clients.recorded import (
+    Differing,
+    clients,
+    is_news,
+    kafka,
+    known,
+    ottla,
+    overtaken,
+    play,
+)
 from compat_tests.page.names import CLIENTS
+from ottla.commands.comparing import ABSENT, Difference
+from ottla.commands.recorded import Line
 
 FEWEST = 25  # exchanges of a story
 
@@ -42,6 +53,47 @@ def test_every_client_has_told_its_story() -> None:
 
 def test_every_known_difference_has_a_reason_and_a_client() -> None:
     assert all(reason for client in clients() for reason in known(client).values())
+
+
+def _line(kind: str, n: int, api: str, **more: object) -> Line:
+    return {"kind": kind, "n": n, "api": api, **more}
+
+
+def _fetched(n: int, records: str | None) -> Line:
+    return _line("response", n, "Fetch", response={"responses": [{"partitions": [{"records": records}]}]})
+
+
+def test_only_a_fetch_that_waited_in_vain_while_others_asked_may_have_waited_longer() -> None:
+    lines = [
+        _line("request", 1, "Fetch"),
+        _fetched(1, None),  # nobody asked while it waited
+        _line("request", 2, "Fetch"),
+        _line("request", 3, "Fetch"),
+        _line("request", 4, "Produce"),
+        _fetched(2, None),
+        _fetched(3, "AAAA"),  # not in vain
+        _line("response", 4, "Produce", response={"responses": []}),
+    ]
+    assert overtaken(lines) == {2}
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "after", "news"),
+    [
+        ("responses[t].partitions[0].highWatermark", 5, 6, True),
+        ("responses[t].partitions[0].highWatermark", 6, 5, False),
+        ("responses[t].partitions[0].lastStableOffset", ABSENT, 6, True),
+        ("responses[t].partitions[0].logStartOffset", 0, 6, False),
+        ("responses[t].partitions[0].records[0]", ABSENT, {"value": "AAAA"}, True),
+        ("responses[t].partitions[0].records[0]", {"value": "AAAA"}, ABSENT, False),
+        ("responses[t].partitions[0].records[0].value", "AAAA", "BBBB", False),
+        ("responses[t].partitions[0].abortedTransactions[0]", ABSENT, {"firstOffset": 7}, True),
+        ("responses[t].partitions[0].errorCode", 0, 1, False),
+        ("responses[t]", ABSENT, {"partitions": []}, True),
+    ],
+)
+def test_what_comes_to_those_who_wait(path: str, before: object, after: object, news: bool) -> None:
+    assert is_news(Difference(path, before, after)) is news
 
 
 def _told(heading: str, differing: set[Differing]) -> str:
