@@ -119,17 +119,26 @@ class Story:
         return Counter((p, offset) for event in self.named("records") for p, offset, _ in event.value)
 
     def uncommitted(self) -> Counter[tuple[int, int]]:
-        """(partition, offset) -> how often it was processed without a commit being acknowledged after it."""
-        open_batches: dict[str, list[tuple[int, int]]] = {}
+        """(partition, offset) -> how often it was processed by a member that gave the partition back, read on from
+        before it, or ended, without a commit beyond it being acknowledged to it.
+        """
         left: Counter[tuple[int, int]] = Counter()
+        open_records: defaultdict[str, set[tuple[int, int]]] = defaultdict(set)
         for event in self.events:
+            mine = open_records[event.member]
             if event.name == "records":
-                left.update(open_batches.pop(event.member, ()))
-                open_batches[event.member] = [(p, offset) for p, offset, _ in event.value]
+                done = {(partition, offset) for partition, offset, _ in event.value}
+                left.update(mine & done)
+                mine |= done
             elif event.name == "committed":
-                open_batches.pop(event.member, None)
-        for batch in open_batches.values():
-            left.update(batch)
+                ends = {int(partition): end for partition, end in event.value.items()}
+                mine -= {(partition, offset) for partition, offset in mine if offset < ends.get(partition, 0)}
+            elif event.name in _GIVEN_BACK:
+                given = {one for one in mine if one[0] in event.value}
+                left.update(given)
+                mine -= given
+        for records in open_records.values():
+            left.update(records)
         return left
 
     def committed(self) -> dict[int, int]:
