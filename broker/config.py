@@ -7,6 +7,7 @@ nothing (config_effects.py), where values come from (options.py), what an INT or
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast, overload
 
@@ -287,7 +288,11 @@ class BrokerConfig:
     def topic_defaults(self) -> dict[str, str]:
         """Topic config name -> the default that this broker's settings give it, for each that has a broker setting."""
         if self._topic_defaults is None:
-            self._topic_defaults = {name: self._topic_default(names) for name, names in TOPIC_SYNONYMS.items()}
+            is_set = {*self.explicit, *self.dynamic_default, *self.dynamic}
+            self._topic_defaults = {
+                name: default if is_set.isdisjoint(TOPIC_SYNONYMS[name]) else self._topic_default(TOPIC_SYNONYMS[name])
+                for name, default in _untouched_topic_defaults().items()
+            }
         return self._topic_defaults
 
     def log_defaults(self) -> dict[str, str]:
@@ -453,6 +458,14 @@ TOPIC_SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "segment.ms": ("log.roll.ms", "log.roll.hours"),
     "unclean.leader.election.enable": ("unclean.leader.election.enable",),
 }
+
+
+@cache
+def _untouched_topic_defaults() -> dict[str, str]:
+    """Where no setting is set: the same for each broker of the process."""
+    config = BrokerConfig()
+    return {name: config._topic_default(names) for name, names in TOPIC_SYNONYMS.items()}
+
 
 SETTINGS: Final[dict[str, Setting[Value | None]]] = {
     setting.name: setting for setting in vars(BrokerConfig).values() if isinstance(setting, Setting)

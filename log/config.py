@@ -7,6 +7,7 @@ here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from ottla.wire.errors import ErrorCode, KafkaError
@@ -67,7 +68,9 @@ def _codec(text: str) -> int | None:
 
 
 class LogConfig:
-    """Configs of one topic; attribute names are Kafka's with `_` for `.`; unchanged defaults are Kafka's."""
+    """Configs of one topic; attribute names are Kafka's with `_` for `.`; unchanged defaults are Kafka's. Never changed
+    once made: topics, and brokers of one process, share what is equal.
+    """
 
     __slots__ = (
         "cleanup_policy",
@@ -176,6 +179,12 @@ class LogConfig:
 
         Raises KafkaError INVALID_CONFIG.
         """
+        return cls._from_broker(tuple(properties.items()))
+
+    @classmethod
+    @lru_cache(maxsize=16)  # a process starts many brokers in its tests, most of them with the same settings
+    def _from_broker(cls, items: tuple[tuple[str, str], ...]) -> LogConfig:
+        properties = dict(items)
         overrides = {name: value for name, value in properties.items() if name in _FIELDS}
         for name, (topic_name, factor) in _BROKER_NAMES.items():  # coarser units first, so that .ms wins
             value = properties.get(name)
