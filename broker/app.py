@@ -21,14 +21,14 @@ from ottla import __version__
 from ottla.broker.broker import Broker
 from ottla.broker.clockwork import drive
 from ottla.broker.errors import StartupError
-from ottla.broker.features import finalized
 from ottla.broker.logs import Log, ready_line
 from ottla.broker.nodes import Address, Listener, Node
 from ottla.broker.server import GRACE_S, Door, Server, ServerLimits, bind, bind_nodes
 from ottla.log.clock import Clock, SteeredClock, SystemClock
+from ottla.log.data_folder import StoreError
 from ottla.log.filesystem import FileSystem
 from ottla.log.ids import Ids
-from ottla.log.store import Store, StoreError
+from ottla.log.store import Store
 from ottla.wire.errors import KafkaError
 
 if TYPE_CHECKING:
@@ -285,6 +285,10 @@ def _open_store(path: str, options: ServeOptions, clock: Clock, ids: Ids, log: L
 
 def _set_features(broker: Broker, options: ServeOptions) -> None:
     """The levels of --feature; they stay when the flag is gone."""
+    if not options.features:
+        return
+    from ottla.broker.features import finalized
+
     now = finalized(broker.cluster)
     try:
         broker.metadata.set_features({name: level for name, level in options.features.items() if now[name] != level})

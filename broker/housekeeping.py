@@ -131,7 +131,7 @@ class Housekeeping:
             self._look_for_dirty_logs,
             backoff_ms,
             backoff_ms,
-            acts=lambda ahead_ms: bool(self._store.cleaning_candidates(ahead_ms)),
+            acts=lambda ahead_ms: bool(self._store.cleaning.candidates(ahead_ms)),
         )
 
     @property
@@ -145,7 +145,7 @@ class Housekeeping:
             await self._rest.park()
 
     def _deletions_are_due(self, ahead_ms: int = 0) -> bool:
-        due_ms = self._store.next_deletion_ms()
+        due_ms = self._store.deletions.next_ms()
         return due_ms is not None and due_ms <= self._timers.now_ms() + ahead_ms
 
     def _look_for_deletions(self) -> None:
@@ -156,8 +156,8 @@ class Housekeeping:
         """Remove the files whose file.delete.delay.ms is over, in a thread, for ever."""
         while True:
             await self._delete.asked()
-            paths = self._store.due_deletions(self._timers.now_ms())
-            for trouble in await trio.to_thread.run_sync(self._store.remove, paths):
+            paths = self._store.deletions.due(self._timers.now_ms())
+            for trouble in await trio.to_thread.run_sync(self._store.deletions.remove, paths):
                 self._log.warning(trouble)
 
     def _checkpoint(self) -> None:
@@ -212,14 +212,14 @@ class Housekeeping:
             self._log.error("flush failed", error)
 
     def _look_for_dirty_logs(self) -> None:
-        if not self._cleaning.locked() and self._store.cleaning_candidates():
+        if not self._cleaning.locked() and self._store.cleaning.candidates():
             self._clean.ask()
 
     async def clean(self) -> None:
         """Compact what is dirty enough, the dirtiest log first, each pass in a child process, for ever."""
         while True:
             await self._clean.asked()
-            while candidates := self._store.cleaning_candidates():
+            while candidates := self._store.cleaning.candidates():
                 try:
                     await self._clean_one(candidates[0], overdue=False)
                 except KafkaError:  # the store has said so, and waits before it tries again
@@ -231,7 +231,7 @@ class Housekeeping:
         """Compact all logs that ask for it (or those of one topic) whatever their dirty ratio, up to the log end: the
         active segment is rolled. min.compaction.lag.ms holds. Returns the number of passes. Raises KafkaError."""
         passes = 0
-        for partition in self._store.compacted(topic):
+        for partition in self._store.cleaning.logs(topic):
             partition.roll()
             while await self._clean_one(partition, overdue=True):
                 passes += 1
@@ -242,7 +242,7 @@ class Housekeeping:
         async with self._cleaning:
             memory_bytes = self._config.log_cleaner_dedupe_buffer_size
             error: Exception | None = None
-            job = self._store.begin_cleaning(partition, memory_bytes=memory_bytes, overdue=overdue)
+            job = self._store.cleaning.begin(partition, memory_bytes=memory_bytes, overdue=overdue)
             if job is None:
                 return False
             try:
@@ -255,7 +255,7 @@ class Housekeeping:
                 if not partition.deleted:
                     raise
             finally:
-                self._store.end_cleaning(job, error)
+                self._store.cleaning.end(job, error)
             if partition.deleted:
                 return False
             self._log.debug("compacted", folder=partition.folder, up_to=partition.cleaned_offset)

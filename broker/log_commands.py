@@ -286,9 +286,9 @@ def _time(wall_ms: int) -> str:
 def run_check(flags: argparse.Namespace, out: TextIO, clock: Clock) -> int:
     """`ottla log check`."""
     from ottla.log.check import check, lock, repair
+    from ottla.log.data_folder import StoreError
     from ottla.log.ids import Ids
     from ottla.log.lock import FolderLockedError
-    from ottla.log.store import StoreError
     from ottla.wire.errors import KafkaError
 
     path = os.path.abspath(flags.folder)

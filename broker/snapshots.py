@@ -17,6 +17,7 @@ from ottla.broker.cluster import INTERNAL_TOPICS
 from ottla.broker.state_log import OFFSETS_TOPIC
 from ottla.log.check import UnreadableTopicsError, read_topics
 from ottla.log.checkpoint import TopicPartition, parse_offsets, parse_properties
+from ottla.log.data_folder import CLEAN_FILE, HIGH_WATERMARKS, LOG_STARTS, META_FILE
 from ottla.log.dump import open_to_read
 from ottla.log.filesystem import FileSystem
 from ottla.log.folder import folder_name, parse_folder_name
@@ -24,7 +25,6 @@ from ottla.log.ids import uuid_text
 from ottla.log.lock import FolderLock, FolderLockedError
 from ottla.log.scan import DamagedBatchError, StoredBatch, scan
 from ottla.log.snapshot import Manifest, SnapshotError, SnapshotExistsError, names, pack, place_of, read_manifest
-from ottla.log.store import CLEAN_FILE, HIGH_WATERMARKS, LOG_STARTS, META_FILE
 from ottla.wire.errors import KafkaError, ProtocolError
 from ottla.wire.records import CONTROL_BIT, RecordBatch
 from ottla.wire.state_records import CONSUMER_OFFSETS

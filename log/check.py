@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from ottla.log.checkpoint import parse_offsets, parse_properties
 from ottla.log.clock import Clock
+from ottla.log.data_folder import CLEAN_FILE, HIGH_WATERMARKS, LOG_STARTS, META_FILE, RECOVERY_POINTS, StoreError
 from ottla.log.dump import (
     OFFSET_ENTRY,
     TIME_ENTRY,
@@ -37,7 +38,7 @@ from ottla.log.lock import LOCK_FILE, FolderLock
 from ottla.log.producer_state import ProducerState
 from ottla.log.scan import StoredBatch
 from ottla.log.segment import file_stem
-from ottla.log.store import CLEAN_FILE, HIGH_WATERMARKS, LOG_STARTS, META_FILE, RECOVERY_POINTS, Store, StoreError
+from ottla.log.store import Store
 from ottla.log.txn_index import AbortedTransaction, TransactionIndex
 from ottla.wire.errors import KafkaError, ProtocolError
 from ottla.wire.records import CONTROL_BIT, TRANSACTIONAL_BIT, ControlRecordType, RecordBatch

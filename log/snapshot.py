@@ -19,8 +19,8 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, Final, NamedTuple
 
+from ottla.log.data_folder import CLEAN_FILE, FORMAT_VERSION, META_FILE
 from ottla.log.lock import LOCK_FILE, FolderLock, FolderLockedError
-from ottla.log.store import CLEAN_FILE, FORMAT_VERSION, META_FILE
 from ottla.wire.compression import Codec, compress, decompress
 from ottla.wire.errors import KafkaError
 

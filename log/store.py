@@ -15,9 +15,21 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Final
 
 from ottla.log import recovery
-from ottla.log.checkpoint import format_offsets, format_properties, parse_offsets, parse_properties
+from ottla.log.checkpoint import format_offsets, parse_offsets
 from ottla.log.clock import Clock
 from ottla.log.config import LogConfig
+from ottla.log.data_folder import (
+    CLEAN_FILE,
+    CLEANED_OFFSETS,
+    HIGH_WATERMARKS,
+    LOG_STARTS,
+    META_FILE,
+    RECOVERY_POINTS,
+    Identity,
+    StoreError,
+    load_identity,
+)
+from ottla.log.deletions import DELETED_SUFFIX, Deletions
 from ottla.log.environment import Environment
 from ottla.log.files import FilePool, storage_error
 from ottla.log.filesystem import FileSystem
@@ -29,19 +41,9 @@ from ottla.log.partition import Partition
 from ottla.wire.errors import ErrorCode, KafkaError
 from ottla.wire.schema import ZERO_UUID
 
-if TYPE_CHECKING:  # imported when there is something to compact
-    from ottla.log.compaction import CleanJob
+if TYPE_CHECKING:  # imported when first asked for
+    from ottla.log.cleaner_manager import CleanerManager
 
-FORMAT_VERSION: Final = 1
-META_FILE: Final = "meta.properties"
-CLEAN_FILE: Final = ".kafka_cleanshutdown"
-RECOVERY_POINTS: Final = "recovery-point-offset-checkpoint"
-LOG_STARTS: Final = "log-start-offset-checkpoint"
-HIGH_WATERMARKS: Final = "replication-offset-checkpoint"
-CLEANED_OFFSETS: Final = "cleaner-offset-checkpoint"
-CLEANER_MEMORY_BYTES: Final = 128 * 1024 * 1024
-_CLEAN_AGAIN_MS: Final = 300_000  # after a compaction that failed, for want of disk space say
-_DELETED_SUFFIX: Final = "-delete"
 _STRAY_SUFFIX: Final = "-stray"
 _MAX_FOLDER_NAME: Final = 255
 _DEFAULT_OPEN_FILES: Final = 1000
@@ -50,28 +52,24 @@ _NOBODY: Final[frozenset[tuple[str, int]]] = frozenset()
 _CLEAN_MARK: Final = b'{"version":0,"brokerEpoch":-1}'
 
 
-class StoreError(Exception):
-    """The data folder cannot be used; the text is one sentence with the cause and the fix."""
-
-
 class Store:
     """All partitions of one data folder. Made by `open`."""
 
     __slots__ = (
+        "_cleaning",
         "_clock",
-        "_cluster_id",
         "_configs",
         "_defaults",
-        "_deletions",
-        "_directory_id",
         "_env",
         "_fs",
         "_held",
+        "_identity",
         "_ids",
         "_lock",
         "_partitions",
         "_pool",
         "_saved",
+        "deletions",
         "log_starts_moved",
         "path",
         "was_clean",
@@ -97,12 +95,13 @@ class Store:
         self._defaults = defaults
         self._lock = lock
         self._pool = FilePool(fs, max_open_files, warn)
-        self._cluster_id = ""
-        self._directory_id = ""
+        self._identity: Identity
         self._partitions: dict[tuple[str, int], Partition] = {}
         self._held: Counter[str] = Counter()  # how many partitions of each topic
         self._configs: dict[str, tuple[dict[str, str], LogConfig]] = {}  # of the topics that were asked for
-        self._deletions: list[tuple[int, list[str]]] = []  # (due mono ms, paths of files or folders)
+        self._cleaning: CleanerManager | None = None  # made when first asked for
+        self.deletions = Deletions(fs, clock, warn)
+        """What was deleted and waits to be unlinked: whoever owns the loop runs them."""
         self._saved: dict[str, Set[tuple[str, int]]] = {}  # of whom each checkpoint on disk may speak
         self._env: Environment
         self.log_starts_moved = 0  # how often, of any partition
@@ -150,10 +149,10 @@ class Store:
             ) from error
         store = cls(path, fs, clock, ids, defaults, lock, max_open_files or open_file_limit(), warn)
         store._env = Environment(
-            fs, store._pool, clock, ids, warn, store._delete_later, store._note_log_start, store._clear_checkpoints
+            fs, store._pool, clock, ids, warn, store.deletions.later, store._note_log_start, store._clear_checkpoints
         )
         try:
-            store._load_identity(node_id, cluster_id)
+            store._identity = load_identity(fs, ids, path, node_id, cluster_id)
             store._load_partitions(scan_all=scan_all, progress=progress)
         except OSError as error:
             lock.release()
@@ -168,55 +167,6 @@ class Store:
 
     # --- opening
 
-    def _load_identity(self, node_id: int, cluster_id: str | None) -> None:
-        path = f"{self.path}/{META_FILE}"
-        try:
-            data = self._fs.read_file(path)
-        except FileNotFoundError:
-            self._cluster_id = cluster_id or uuid_text(self._ids.uuid())
-            self._directory_id = uuid_text(self._ids.uuid())
-            self._save_identity(node_id)
-            return
-        try:
-            found = parse_properties(data)
-            version = int(found.get("version", "0"))
-            format_version = int(found.get("ottla.format.version", str(FORMAT_VERSION)))
-            self._cluster_id = found["cluster.id"]
-            self._directory_id = found.get("directory.id", "")
-            found_node = int(found.get("node.id", found.get("broker.id", str(node_id))))
-        except (ValueError, KeyError) as error:
-            raise StoreError(
-                f"{path} is damaged ({error}); restore it, or delete it to have it made anew with a new cluster id"
-            ) from error
-        if format_version > FORMAT_VERSION or version > 1:
-            raise StoreError(
-                f"data folder {self.path} has format version {max(format_version, version)}, this Ottla knows up to "
-                f"{FORMAT_VERSION}; use a newer Ottla or another data folder"
-            )
-        if cluster_id is not None and cluster_id != self._cluster_id:
-            raise StoreError(
-                f"data folder {self.path} belongs to cluster {self._cluster_id}, not {cluster_id}; "
-                "give another data folder"
-            )
-        if found_node != node_id:
-            raise StoreError(
-                f"data folder {self.path} belongs to node {found_node}, not {node_id}; "
-                f"set node.id={found_node} or give another data folder"
-            )
-        if not self._directory_id or "ottla.format.version" not in found:
-            self._directory_id = self._directory_id or uuid_text(self._ids.uuid())
-            self._save_identity(node_id)
-
-    def _save_identity(self, node_id: int) -> None:
-        properties = {
-            "version": "1",
-            "cluster.id": self._cluster_id,
-            "node.id": str(node_id),
-            "directory.id": self._directory_id,
-            "ottla.format.version": str(FORMAT_VERSION),
-        }
-        self._fs.replace_file(f"{self.path}/{META_FILE}", format_properties(properties))
-
     def _load_partitions(self, *, scan_all: bool, progress: Callable[[int, int], None] | None) -> None:
         names = self._fs.list_folder(self.path)
         self.was_clean = CLEAN_FILE in names
@@ -226,8 +176,8 @@ class Store:
             self._env.progress = self._counter(progress)
         for name in sorted(names):
             folder = f"{self.path}/{name}"
-            if name.endswith(_DELETED_SUFFIX) and os.path.isdir(folder):
-                self._remove_folder(folder)
+            if name.endswith(DELETED_SUFFIX) and os.path.isdir(folder):
+                self.deletions.remove_folder(folder)
                 continue
             found = parse_folder_name(name)
             if found is None or not os.path.isdir(folder):
@@ -310,12 +260,12 @@ class Store:
     @property
     def cluster_id(self) -> str:
         """Base64 text, from meta.properties."""
-        return self._cluster_id
+        return self._identity.cluster_id
 
     @property
     def directory_id(self) -> str:
         """Base64 text, from meta.properties."""
-        return self._directory_id
+        return self._identity.directory_id
 
     def disk_space(self) -> tuple[int, int]:
         """Bytes in all and bytes free of the disk that holds the folder; (-1, -1) if it does not say."""
@@ -395,9 +345,9 @@ class Store:
         Raises KafkaError KAFKA_STORAGE_ERROR.
         """
         log = self._partitions.get((topic, partition))
-        target = self._move_away(topic, partition, _DELETED_SUFFIX)
+        target = self._move_away(topic, partition, DELETED_SUFFIX)
         if log is not None and target is not None:
-            self._delete_later([target], log.config.file_delete_delay_ms)
+            self.deletions.later([target], log.config.file_delete_delay_ms)
 
     def _move_away(self, topic: str, partition: int, suffix: str) -> str | None:
         """Forget a partition and rename its folder; returns the new path, None if it never had one."""
@@ -564,92 +514,21 @@ class Store:
         return any(upkeep.retention_plan(log, now_ms).dropped for log in self._with_retention())
 
     def _with_retention(self) -> list[Partition]:
-        """A folder nobody asked for is not ours to empty, and what is being cleaned comes next time."""
-        return [
-            log
-            for log in self._partitions.values()
-            if log.topic in self._configs and log.size_bytes() and not log.cleaning
-        ]
+        """What is being cleaned comes next time."""
+        return [log for log in self._served() if log.size_bytes() and not log.cleaning]
 
-    # compaction
+    def _served(self) -> list[Partition]:
+        """A folder nobody asked for is not ours to empty or to compact."""
+        return [log for log in self._partitions.values() if log.topic in self._configs]
 
-    def cleaning_candidates(self, ahead_ms: int = 0) -> list[Partition]:
-        """Compacted logs that are dirty enough or overdue, the dirtiest first; `ahead_ms`: as it will be then, if
-        nothing else happens."""
-        from ottla.log import upkeep
+    @property
+    def cleaning(self) -> CleanerManager:
+        """Compaction of these logs: what is due, and its begin and end."""
+        if self._cleaning is None:
+            from ottla.log.cleaner_manager import CleanerManager
 
-        now_ms, mono_ms = self._clock.wall_ms() + ahead_ms, self._clock.mono_ms() + ahead_ms
-        found: list[tuple[float, Partition]] = []
-        for log in self._partitions.values():
-            if log.config.compacts and log.topic in self._configs and log.clean_again_ms <= mono_ms:
-                try:
-                    plan = upkeep.cleaning_plan(log, now_ms)
-                except KafkaError as error:
-                    self._failed(log, error)
-                else:
-                    if plan is not None:
-                        found.append((plan.dirty_ratio, log))
-        found.sort(key=_ratio, reverse=True)
-        return [log for _, log in found]
-
-    def begin_cleaning(
-        self, log: Partition, *, memory_bytes: int = CLEANER_MEMORY_BYTES, overdue: bool = False
-    ) -> CleanJob | None:
-        """A job that compacts the log, one pass; None if nothing is due (`overdue`: whatever the dirty ratio). It must
-        be given to `end_cleaning`. Raises KafkaError KAFKA_STORAGE_ERROR."""
-        from ottla.log import upkeep
-
-        try:
-            plan = upkeep.cleaning_plan(log, self._clock.wall_ms(), overdue=overdue)
-            return upkeep.begin_cleaning(log, self._env, plan, memory_bytes) if plan is not None else None
-        except OSError as error:
-            raise storage_error(f"compact {log.folder}", error) from error
-
-    def end_cleaning(self, job: CleanJob, error: Exception | None = None) -> None:
-        """After `swap`, or the error that ended it. The checkpoint follows."""
-        job.finish()
-        if job.partition.deleted:
-            return
-        if error is not None:
-            self._failed(job.partition, error)
-        else:
-            self._save_cleaned_offsets()
-
-    def _failed(self, log: Partition, error: Exception) -> None:
-        log.clean_again_ms = self._clock.mono_ms() + _CLEAN_AGAIN_MS
-        if log.uncleanable is None:
-            self._env.warn(f"{log.folder} was not compacted and will be tried again: {error}")
-
-    def clean_now(self, topic: str | None = None, *, memory_bytes: int = CLEANER_MEMORY_BYTES) -> int:
-        """Compact all logs that ask for it (or those of one topic) here and now, whatever their dirty ratio, in as many
-        passes as it takes; the active segment, too, which is rolled. Returns the number of passes.
-
-        min.compaction.lag.ms holds. For tests and tools: a broker compacts in a child process. Raises KafkaError.
-        """
-        passes = 0
-        for log in self.compacted(topic):
-            log.roll()
-            while (job := self.begin_cleaning(log, memory_bytes=memory_bytes, overdue=True)) is not None:
-                error: Exception | None = None
-                try:
-                    job.run()
-                    for sync in job.swap():
-                        sync()
-                except Exception as failure:
-                    error = failure
-                    raise
-                finally:
-                    self.end_cleaning(job, error)
-                passes += 1
-        return passes
-
-    def compacted(self, topic: str | None = None) -> list[Partition]:
-        """The logs (of one topic) whose cleanup.policy contains compact."""
-        return [
-            log
-            for log in self._partitions.values()
-            if log.config.compacts and log.topic in self._configs and topic in (None, log.topic)
-        ]
+            self._cleaning = CleanerManager(self._env, self._served, self._save_cleaned_offsets)
+        return self._cleaning
 
     def _save_cleaned_offsets(self) -> None:
         """Lost with the power, it costs a pass."""
@@ -704,55 +583,6 @@ class Store:
         return sum(
             len(log.producers.idle(now_ms, log.config.producer_id_expiration_ms)) for log in self._partitions.values()
         )
-
-    def _delete_later(self, paths: list[str], delay_ms: int) -> None:
-        if paths:
-            self._deletions.append((self._clock.mono_ms() + delay_ms, paths))
-
-    def next_deletion_ms(self) -> int | None:
-        """When (mono ms) `run_deletions` has something to do; None if nothing waits."""
-        return min((due for due, _ in self._deletions), default=None)
-
-    def run_deletions(self, now_ms: int) -> None:
-        """Unlink what was deleted at least file.delete.delay.ms ago (`now_ms` on the monotonic clock)."""
-        for trouble in self.remove(self.due_deletions(now_ms)):
-            self._env.warn(trouble)
-
-    def due_deletions(self, now_ms: int) -> list[str]:
-        """Take the files and folders whose time is over; they are the caller's to `remove`. One that is not removed is
-        left for the next start."""
-        due = [path for due_ms, paths in self._deletions if due_ms <= now_ms for path in paths]
-        if due:
-            self._deletions = [entry for entry in self._deletions if entry[0] > now_ms]
-        return due
-
-    def remove(self, paths: list[str]) -> list[str]:
-        """Unlink `paths`; a sentence for each that could not be. May run in a thread: big files take time."""
-        troubles = []
-        for path in paths:
-            try:
-                if path.endswith(_DELETED_SUFFIX):
-                    self._remove_folder(path)
-                else:
-                    self._fs.unlink(path)
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                troubles.append(f"cannot remove {path}: {error.strerror or error}")
-        return troubles
-
-    def _remove_folder(self, folder: str) -> None:
-        for name in self._fs.list_folder(folder):
-            path = f"{folder}/{name}"
-            if os.path.isdir(path) and not os.path.islink(path):  # of a snapshot that a crash cut short
-                self._remove_folder(path)
-            else:
-                self._fs.unlink(path)
-        self._fs.remove_folder(folder)
-
-
-def _ratio(candidate: tuple[float, Partition]) -> float:
-    return candidate[0]
 
 
 def open_file_limit() -> int:

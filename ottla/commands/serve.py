@@ -139,7 +139,7 @@ def run(flags: argparse.Namespace) -> int:
     import trio
 
     from ottla.broker.app import serve
-    from ottla.log.store import StoreError
+    from ottla.log.data_folder import StoreError
     from ottla.wire.errors import KafkaError
 
     gc.freeze()  # else all of it is looked at now

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ottla.broker.errors import StartupError, UsageError
 from ottla.commands.base import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Parser
-from ottla.log.store import StoreError
+from ottla.log.data_folder import StoreError
 
 if TYPE_CHECKING:
     from ottla.testing.broker import Broker

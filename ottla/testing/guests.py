@@ -18,8 +18,8 @@ from ottla.broker.control.routes import Call, Refused, Route, object_of
 from ottla.broker.control.surface import serve
 from ottla.broker.errors import StartupError, UsageError
 from ottla.broker.server import bind
+from ottla.log.data_folder import StoreError
 from ottla.log.snapshot import SnapshotError
-from ottla.log.store import StoreError
 from ottla.testing.fork import fork
 from ottla.testing.instance import HOST, Instance, Setup
 from ottla.wire.errors import KafkaError

@@ -22,6 +22,7 @@ from ottla.broker.cluster import (
     LOGGER_RESOURCE,
     TOPIC_RESOURCE,
 )
+from ottla.log.cleaner_manager import CleanerManager
 from ottla.log.clock import ManualClock
 from ottla.log.store import Store
 from ottla.wire.apis import API
@@ -362,7 +363,7 @@ async def test_the_cleaner_looks_as_often_as_it_is_told(launcher: Launcher, monk
         looks.append(clock.mono_ms())
         return []
 
-    monkeypatch.setattr(Store, "cleaning_candidates", look)
+    monkeypatch.setattr(CleanerManager, "candidates", look)
     async with await running.client() as client:
         await put(client, BROKER_RESOURCE, "1", "log.cleaner.backoff.ms", "100")
         started_ms = clock.mono_ms()

@@ -20,7 +20,7 @@ from ottla.broker.cluster import BROKER_RESOURCE
 from ottla.broker.config_effects import BROKER
 from ottla.broker.config_types import definitions
 from ottla.broker.options import ServeOptions
-from ottla.log.store import Store
+from ottla.log.cleaner_manager import CleanerManager
 from ottla.wire.errors import ErrorCode
 from ottla.wire.messages.delete_topics import DeleteTopicsRequest
 from ottla.wire.messages.describe_producers import DescribeProducersRequest
@@ -290,7 +290,7 @@ async def test_how_often_the_cleaner_looks(
     launcher: Launcher, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], looks: int
 ) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(Store, "cleaning_candidates", lambda _: seen.append(0) or [])
+    monkeypatch.setattr(CleanerManager, "candidates", lambda _: seen.append(0) or [])
     world = await start(launcher, settings)
     async with world.client:
         for _ in range(MINUTE // SECOND):
@@ -355,7 +355,7 @@ async def test_the_memory_of_the_cleaner_at_run_time(launcher: Launcher, monkeyp
     def begin(*_: object, memory_bytes: int, overdue: bool) -> None:
         given.append(memory_bytes)
 
-    monkeypatch.setattr(Store, "begin_cleaning", begin)
+    monkeypatch.setattr(CleanerManager, "begin", begin)
     world = await start(launcher)
     world.create("t", {"cleanup.policy": "compact"})
     async with world.client:

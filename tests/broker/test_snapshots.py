@@ -13,8 +13,8 @@ from ottla.broker import snapshots
 from ottla.broker.control.snapshots import ROUTES
 from ottla.broker.control.surface import serve
 from ottla.broker.server import bind
+from ottla.log.data_folder import CLEAN_FILE
 from ottla.log.snapshot import SnapshotError, SnapshotExistsError, read_manifest, unpack
-from ottla.log.store import CLEAN_FILE
 from ottla.wire.messages.find_coordinator import FindCoordinatorRequest
 from ottla.wire.messages.offset_commit import OffsetCommitRequest
 from ottla.wire.records import Record, build_batch

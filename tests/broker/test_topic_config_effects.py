@@ -94,7 +94,7 @@ async def is_due_for_compaction(world: World, topic: str) -> bool:
     await world.send(topic)
     world.clock.advance(HOUR)
     await world.send(topic)
-    return world.log(topic) in world.running.broker.store.cleaning_candidates()
+    return world.log(topic) in world.running.broker.store.cleaning.candidates()
 
 
 async def files_after_delete(world: World, topic: str) -> bool:
@@ -103,7 +103,7 @@ async def files_after_delete(world: World, topic: str) -> bool:
     await world.client.ask(DeleteTopicsRequest(topic_names=[topic], timeout_ms=5000), 4)
     assert world.files(topic, ".log")
     world.clock.advance(MINUTE - 1)
-    world.running.broker.store.run_deletions(world.clock.mono_ms())
+    world.running.broker.store.deletions.run(world.clock.mono_ms())
     return bool(world.files(topic, ".log"))
 
 

@@ -159,7 +159,7 @@ class World:
     def remove_files(self) -> None:
         """As after file.delete.delay.ms."""
         self.clock.advance(DELAY_MS)
-        self.store.run_deletions(self.clock.mono_ms())
+        self.store.deletions.run(self.clock.mono_ms())
 
     # what there is
 

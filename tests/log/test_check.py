@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from ottla.log.check import Counts, Finding, check, lock, log_bytes, repair
+from ottla.log.data_folder import CLEAN_FILE, LOG_STARTS, META_FILE, RECOVERY_POINTS, StoreError
 from ottla.log.ids import uuid_text
 from ottla.log.lock import FolderLock, FolderLockedError
-from ottla.log.store import CLEAN_FILE, LOG_STARTS, META_FILE, RECOVERY_POINTS, Store, StoreError
+from ottla.log.store import Store
 from ottla.wire.records import Record, build_batch, build_control_batch
 from ottla.wire.state.cluster_metadata import PartitionRecord, RemoveTopicRecord, TopicRecord
 from ottla.wire.state.metadata_frame import encode_metadata_record

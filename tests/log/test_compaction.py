@@ -75,13 +75,13 @@ def test_the_outcome_is_kafkas_byte_for_byte(lab: Any) -> None:
     send(log, [(b"c", None), (b"z", b"last")], first_ms + 25_000)
     log.roll()
     send(log, [(b"active", b"1")], 1795364959504)
-    assert store.cleaning_candidates() == [log]
-    job = store.begin_cleaning(log)
+    assert store.cleaning.candidates() == [log]
+    job = store.cleaning.begin(log)
     job.run()
     for sync in job.swap():
         sync()
-    store.end_cleaning(job)
-    assert store.cleaning_candidates() == []
+    store.cleaning.end(job)
+    assert store.cleaning.candidates() == []
     store.close()
     for name in ("00000000000000000000.log", "00000000000000000000.timeindex", "00000000000000000022.log"):
         assert (lab.folder / "cmp-0" / name).read_bytes() == (GOLDEN / name).read_bytes()
@@ -96,9 +96,9 @@ def test_kafkas_compacted_folder_is_served_and_compacted_on(lab: Any) -> None:
     log = lab.log(store, "cmp", cleanup_policy="compact")
     assert log.cleaned_offset == 22
     before = content(lab, log)
-    assert store.cleaning_candidates() == []
+    assert store.cleaning.candidates() == []
     lab.clock.advance(1795365029033 + 1 - lab.clock.wall_ms())  # the tombstone's horizon is over
-    assert store.clean_now("cmp") == 1
+    assert store.cleaning.clean_now("cmp") == 1
     assert content(lab, log) == [record for record in before if record[2] is not None]
 
 
@@ -109,7 +109,7 @@ def test_only_the_latest_records_are_left_and_reads_skip_the_gaps(lab: Any) -> N
     before = content(lab, log)
     end, sizes = log.log_end_offset, log.size_bytes()
     assert len(log.segments) > 5
-    assert store.clean_now() == 1
+    assert store.cleaning.clean_now() == 1
     after = content(lab, log)
     assert after == [(offset, key, value) for key, (offset, value) in latest(before).items()]
     assert (log.log_start_offset, log.log_end_offset) == (0, end)
@@ -121,7 +121,7 @@ def test_only_the_latest_records_are_left_and_reads_skip_the_gaps(lab: Any) -> N
         found = [r.offset for r in got[0].records(1000) if r.offset >= offset]
         assert not found or found[0] == next(o for o, _, _ in after if o >= offset)
     assert log.offset_for_timestamp(NOW + 11).value.offset == after[0][0]
-    store.run_deletions(lab.clock.mono_ms())
+    store.deletions.run(lab.clock.mono_ms())
     assert not [name for name in names(lab) if name.endswith((".deleted", ".cleaned", ".swap"))]
     store.close()
     log = lab.log(lab.open(), **COMPACT)
@@ -140,10 +140,10 @@ def test_several_passes_when_the_keys_do_not_fit(lab: Any) -> None:
     fill(log, rounds=20)
     before = content(lab, log)
     tight = 40 * 1024 * 1024 + 24 * 100  # 75 keys beside what the process needs
-    assert store.clean_now(memory_bytes=tight) > 3
+    assert store.cleaning.clean_now(memory_bytes=tight) > 3
     assert latest(content(lab, log)) == latest(before)
     assert len(content(lab, log)) == 308
-    assert store.clean_now(memory_bytes=tight) == 0
+    assert store.cleaning.clean_now(memory_bytes=tight) == 0
 
 
 def test_min_lag_and_transactions_bound_what_is_cleaned(lab: Any) -> None:
@@ -151,11 +151,11 @@ def test_min_lag_and_transactions_bound_what_is_cleaned(lab: Any) -> None:
     log = lab.log(store, min_compaction_lag_ms="60000", **COMPACT)
     fill(log)
     lab.clock.advance(59_000)
-    assert store.clean_now() == 0
+    assert store.cleaning.clean_now() == 0
     lab.clock.advance(2_000)
     txn = {"producer_id": 9, "producer_epoch": 0, "base_sequence": 0, "transactional": True}
     opened = send(log, [(b"open", b"1")], lab.clock.wall_ms() - 61_000, **txn)
-    assert store.clean_now() == 1
+    assert store.cleaning.clean_now() == 1
     assert log.cleaned_offset == opened
     assert opened == log.last_stable_offset
 
@@ -176,13 +176,13 @@ def test_aborted_records_go_with_their_index_entry(lab: Any) -> None:
     transaction(b"c", 3, commit=True)
     entries = log.aborted_transactions(0, log.log_end_offset)
     assert len(entries) == 2
-    assert store.clean_now() == 1
+    assert store.cleaning.clean_now() == 1
     assert content(lab, log) == [(0, b"a", b"0"), (6, b"c", b"3")]
     assert log.aborted_transactions(0, log.log_end_offset) == entries  # their markers are still there
     for _ in range(2):
         lab.clock.advance(DAY)
         log.cleaned_offset = 0
-        assert store.clean_now() == 1
+        assert store.cleaning.clean_now() == 1
     assert content(lab, log) == [(0, b"a", b"0"), (6, b"c", b"3")]
     assert log.aborted_transactions(0, log.log_end_offset) == []
     kept = [batch for segment in log.segments[:-1] for batch in segment.batches(0)]
@@ -201,7 +201,7 @@ def test_lookups_by_time_find_records_that_are_there(lab: Any) -> None:
     send(log, [(b"a", b"1"), (b"b", b"1")])
     log.roll()
     send(log, [(b"a", b"2")])
-    store.clean_now()
+    store.cleaning.clean_now()
     assert log.offset_for_timestamp(NOW).value.offset == 1
 
 
@@ -211,8 +211,8 @@ def test_a_slice_under_way_keeps_the_old_file(lab: Any, only_slices: None) -> No
     fill(log)
     held = log.read(0, 500, min_one_batch=True).value.records
     expected = held.read()
-    store.clean_now()
-    store.run_deletions(lab.clock.mono_ms())
+    store.cleaning.clean_now()
+    store.deletions.run(lab.clock.mono_ms())
     assert held.read() == expected
     held.release()
 
@@ -221,13 +221,13 @@ def test_compact_and_delete(lab: Any) -> None:
     store = lab.open()
     log = lab.log(store, **{**COMPACT, "cleanup_policy": "compact,delete", "retention_ms": "1000"})
     fill(log)
-    job = store.begin_cleaning(log)
+    job = store.cleaning.begin(log)
     lab.clock.advance(5000)
     assert store.apply_retention() == 0  # not while it is compacted
     job.run()
     for sync in job.swap():
         sync()
-    store.end_cleaning(job)
+    store.cleaning.end(job)
     assert store.apply_retention() > 0
     assert content(lab, log) == []
 
@@ -243,12 +243,12 @@ def test_damage_stops_the_compaction_of_that_log_alone(lab: Any) -> None:
     Path(path).write_bytes(data)
     segments = list(log.segments)
     with pytest.raises(KafkaError, match="CRC"):
-        store.clean_now("t")
+        store.cleaning.clean_now("t")
     assert log.segments[:-1] == segments[: len(log.segments) - 1]
     assert log.uncleanable is not None
-    assert log not in store.cleaning_candidates()
+    assert log not in store.cleaning.candidates()
     assert [w for w in lab.warnings if "is not compacted any more" in w]
-    assert store.clean_now("other") == 1
+    assert store.cleaning.clean_now("other") == 1
     assert not [name for name in names(lab) if name.endswith((".cleaned", ".swap"))]
 
 
@@ -256,13 +256,13 @@ def test_a_deleted_log_is_let_go(lab: Any) -> None:
     store = lab.open()
     log = lab.log(store, **COMPACT)
     fill(log)
-    store.clean_now()
+    store.cleaning.clean_now()
     fill(log)
-    job = store.begin_cleaning(log, overdue=True)
+    job = store.cleaning.begin(log, overdue=True)
     job.run()
     store.delete("t", 0)
     assert list(job.swap()) == []
-    store.end_cleaning(job)
+    store.cleaning.end(job)
     again = lab.log(store, **COMPACT)
     assert again.cleaned_offset == 0
     fill(again)
@@ -273,14 +273,14 @@ def test_a_garbled_checkpoint_costs_a_pass(lab: Any) -> None:
     store = lab.open()
     log = lab.log(store, **COMPACT)
     fill(log)
-    store.clean_now()
+    store.cleaning.clean_now()
     before = content(lab, log)
     store.close()
     (lab.folder / "cleaner-offset-checkpoint").write_bytes(b"0\n1\ngarbage")
     store = lab.open()
     assert store.was_clean
     log = lab.log(store, **COMPACT)
-    assert store.clean_now() == 1
+    assert store.cleaning.clean_now() == 1
     assert content(lab, log) == before
     assert len(lab.warnings) == 1
 
@@ -301,14 +301,14 @@ def test_the_child_does_the_same(lab: Any) -> None:
     for log in logs:
         fill(log)
         log.roll()
-        job = store.begin_cleaning(log, overdue=True)
+        job = store.cleaning.begin(log, overdue=True)
         if log is logs[0]:
             job.run()
         else:
             in_child(job)
         for sync in job.swap():
             sync()
-        store.end_cleaning(job)
+        store.cleaning.end(job)
     store.close()
     ours, theirs = ({p.name: p.read_bytes() for p in (lab.folder / f"{t}-0").glob("*0.*")} for t in ("t", "u"))
     assert ours == theirs
@@ -318,17 +318,17 @@ def test_what_fails_in_the_child_is_told(lab: Any) -> None:
     store = lab.open()
     log = lab.log(store, **COMPACT)
     fill(log)
-    job = store.begin_cleaning(log)
+    job = store.cleaning.begin(log)
     with pytest.raises(KafkaError, match="ended with 75"):  # its parent is not the one who asked
         in_child(job, job.request().replace(b'"parent": %d' % os.getpid(), b'"parent": 1'))
     os.rename(log.folder, log.folder + "x")
     with pytest.raises(KafkaError, match="No such file"):
         in_child(job)
     os.rename(log.folder + "x", log.folder)
-    store.end_cleaning(job, KafkaError(ErrorCode.KAFKA_STORAGE_ERROR))
-    assert store.cleaning_candidates() == []  # not at once
+    store.cleaning.end(job, KafkaError(ErrorCode.KAFKA_STORAGE_ERROR))
+    assert store.cleaning.candidates() == []  # not at once
     lab.clock.advance(300_000)
-    assert store.cleaning_candidates() == [log]
+    assert store.cleaning.candidates() == [log]
 
 
 # --- crashes and failures at every step
@@ -389,7 +389,7 @@ class Faulty(FileSystem):
 
 def compact(store: Store, log: Any) -> None:
     """As the broker does, without help from `finally` if the process is gone."""
-    job = store.begin_cleaning(log, overdue=True)
+    job = store.cleaning.begin(log, overdue=True)
     assert job is not None
     error: Exception | None = None
     try:
@@ -398,7 +398,7 @@ def compact(store: Store, log: Any) -> None:
             sync()
     except Exception as failure:
         error = failure
-    store.end_cleaning(job, error)
+    store.cleaning.end(job, error)
 
 
 def prepared(lab: Any, fs: Faulty) -> tuple[Store, Any]:
@@ -459,7 +459,7 @@ def test_a_crash_at_any_step(lab: Any, *, clean_mark: bool) -> None:
         assert latest(log_without) == latest(before)
         check(lab, log, content(lab, log))
         assert not [name for name in names(lab) if name.endswith((".deleted", ".cleaned", ".swap"))]
-        store.clean_now()
+        store.cleaning.clean_now()
         check(lab, log, before)
         assert lab.warnings == []
         store.close()
@@ -487,9 +487,9 @@ def test_an_error_at_any_step(lab: Any) -> None:
         restarted = [record for record in content(lab, again.get("t", 0)) if record[1] != b"lost"]
         assert latest(restarted) == latest(wanted)
         again.abandon()
-        store.clean_now()
+        store.cleaning.clean_now()
         check(lab, log, wanted)
-        store.run_deletions(lab.clock.mono_ms())
+        store.deletions.run(lab.clock.mono_ms())
         assert not [name for name in names(lab) if name.endswith((".deleted", ".cleaned", ".swap"))]
         store.close()
         check(lab, lab.log(lab.open(fs=FAST), **COMPACT), wanted)
@@ -521,7 +521,7 @@ def test_header_only_batches_are_whole_batches(lab: Any) -> None:
     send(log, [(b"a", b"1")], NOW + 5, producer_id=4, producer_epoch=0, base_sequence=0)
     log.roll()
     send(log, [(b"a", b"2")])
-    assert store.clean_now() == 1
+    assert store.cleaning.clean_now() == 1
     data = Path(log.segments[0].handle.path).read_bytes()
     assert [(b.base_offset, b.records_count) for b in batches(data)] == [(0, 0), (1, 1)]
     assert log.offset_for_timestamp(NOW).value.offset == 1

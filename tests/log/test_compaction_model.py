@@ -72,8 +72,8 @@ class CompactedLog(RuleBasedStateMachine):
 
     @rule()
     def compact(self) -> None:
-        self.store.clean_now("t")
-        self.store.run_deletions(self.clock.mono_ms())
+        self.store.cleaning.clean_now("t")
+        self.store.deletions.run(self.clock.mono_ms())
         self.durable = self.end  # what compaction relied on is on the disk, or it could not have dropped anything
 
     @rule(ms=st.sampled_from([1, 500, 2000]))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ottla.log.store import StoreError
+from ottla.log.data_folder import StoreError
 from ottla.log.upkeep import segment_facts
 from ottla.wire.errors import ErrorCode, KafkaError
 from tests.log.conftest import BadDisk

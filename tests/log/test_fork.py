@@ -126,7 +126,7 @@ def test_a_sealed_log_that_loses_all_its_records_does_not_forget_where_it_ended(
     fork(lab, store)
     lab.clock.advance(1000)
     store.apply_retention()
-    store.run_deletions(lab.clock.mono_ms())
+    store.deletions.run(lab.clock.mono_ms())
     store.abandon()
     assert lab.open().get("t", 0).log_end_offset == 2  # type: ignore[union-attr]
 
@@ -136,7 +136,7 @@ def test_log_starts_and_compacted_offsets_come_along(lab: Lab) -> None:
     log = lab.log(store, segment_bytes="200", cleanup_policy="compact")
     for value in (b"a" * 100, b"b" * 100, b"c" * 100):
         lab.append(log, value)
-    store.clean_now()
+    store.cleaning.clean_now()
     log.trim(1)
     forked = fork(lab, store).get("t", 0)
     assert forked is not None
@@ -305,7 +305,7 @@ def test_a_fork_in_the_middle_of_a_swap_has_the_old_segments(lab: Lab) -> None:
     log = lab.log(store, segment_bytes="200", cleanup_policy="compact")
     for value in (b"a" * 100, b"b" * 100, b"c" * 100):
         lab.append(log, value)
-    job = store.begin_cleaning(log, overdue=True)
+    job = store.cleaning.begin(log, overdue=True)
     assert job is not None
     job.run()
     for at, sync in enumerate(job.swap()):
@@ -313,7 +313,7 @@ def test_a_fork_in_the_middle_of_a_swap_has_the_old_segments(lab: Lab) -> None:
         forked = fork(lab, store, f"at step {at}")
         assert values(forked)[-1] == b"c" * 100
         assert lab.warnings == []
-    store.end_cleaning(job)
+    store.cleaning.end(job)
     assert len(values(store)) == 2
     assert len(values(forked)) == 3
 

@@ -130,7 +130,7 @@ class Side:
 
     def recreate(self, topic: str, topic_id: bytes) -> None:
         self.store.delete(topic, 0)
-        self.store.run_deletions(self._clock.mono_ms())
+        self.store.deletions.run(self._clock.mono_ms())
         self.ids[topic] = topic_id
         self.logs[topic] = self.store.create(topic, 0, topic_id, TOPICS[topic], lazy=True)
         self.written[topic] = {}
@@ -266,11 +266,11 @@ class ForkMachine(RuleBasedStateMachine):
         self.clock.advance(passed_ms)
         store = self.side(number).store
         store.apply_retention()
-        store.run_deletions(self.clock.mono_ms())
+        store.deletions.run(self.clock.mono_ms())
 
     @rule(number=sides)
     def compact(self, number: int) -> None:
-        self.side(number).store.clean_now()
+        self.side(number).store.cleaning.clean_now()
 
     @rule(number=sides, topic=topics)
     def delete_and_create(self, number: int, topic: str) -> None:

@@ -194,7 +194,7 @@ class LogMachine(RuleBasedStateMachine):
     @rule()
     def drop(self) -> None:
         self.store.apply_retention()
-        self.store.run_deletions(self.clock.mono_ms())
+        self.store.deletions.run(self.clock.mono_ms())
         assert self.log.log_start_offset == self.start
 
     @rule()

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from ottla.log.data_folder import StoreError
 from ottla.log.door import LogStore
 from ottla.log.ids import uuid_from_text
 from ottla.log.lock import lock_windows
-from ottla.log.store import Store, StoreError
+from ottla.log.store import Store
 from ottla.wire.errors import ErrorCode, KafkaError
 
 NOW = 1_700_000_000_000
@@ -46,7 +47,7 @@ def test_a_locked_folder_is_refused(lab: Any) -> None:
     store = lab.open()
     assert f"in use by process {os.getpid()}; stop it or give another" in error_of(lab)
     code = (
-        "import sys; from ottla.log.store import Store, StoreError\n"
+        "import sys; from ottla.log.data_folder import StoreError; from ottla.log.store import Store\n"
         "from ottla.log.clock import ManualClock; from ottla.log.ids import Ids\n"
         "try: Store.open(sys.argv[1], clock=ManualClock(), ids=Ids(), node_id=1, broker_defaults={}, warn=print)\n"
         "except StoreError as error: print(error)"
@@ -199,10 +200,10 @@ def test_delete(lab: Any, only_slices: None) -> None:
     assert (store.get("t", 0), list(store.existing())) == (None, [])
     (away,) = lab.folder.glob("t-0.*-delete")
     assert len(away.name) == len("t-0.") + 32 + len("-delete")
-    assert store.next_deletion_ms() == lab.clock.mono_ms() + 5000
-    store.run_deletions(lab.clock.mono_ms() + 4999)
+    assert store.deletions.next_ms() == lab.clock.mono_ms() + 5000
+    store.deletions.run(lab.clock.mono_ms() + 4999)
     assert away.exists()
-    store.run_deletions(lab.clock.mono_ms() + 5000)
+    store.deletions.run(lab.clock.mono_ms() + 5000)
     assert not away.exists()
     assert b"kept until sent" in taken.read()
     taken.release()
@@ -218,7 +219,7 @@ def test_delete_of_a_lazy_partition(lab: Any) -> None:
     store = lab.open()
     lab.log(store)
     store.delete("t", 0)
-    assert store.next_deletion_ms() is None
+    assert store.deletions.next_ms() is None
 
 
 def test_leftovers_go_at_the_next_start(lab: Any) -> None:
@@ -305,7 +306,7 @@ def test_retention_by_time(lab: Any) -> None:
     names = {f.name for f in (lab.folder / "t-0").iterdir()}
     assert "00000000000000000000.log.deleted" in names
     assert "00000000000000000000.log" not in names
-    store.run_deletions(lab.clock.mono_ms() + 1000)
+    store.deletions.run(lab.clock.mono_ms() + 1000)
     assert not list((lab.folder / "t-0").glob("*.deleted"))
     lab.clock.advance(DAY)
     assert store.apply_retention() == 2  # the active one is rolled first
@@ -364,7 +365,7 @@ def test_a_slice_survives_retention(lab: Any, only_slices: None) -> None:
     taken = log.read(0, 1000, min_one_batch=True).value.records
     lab.clock.advance(DAY)
     store.apply_retention()
-    store.run_deletions(lab.clock.mono_ms())
+    store.deletions.run(lab.clock.mono_ms())
     assert b"held" in taken.read()
     taken.release()
 
