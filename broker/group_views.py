@@ -49,6 +49,7 @@ class MemberView:
 class GroupView:
     """A group. `state` is Kafka's name, as Stable or Empty; `type` is classic or consumer (KIP-848).
 
+    `generation` grows with each rebalance: the generation of a classic group, the group epoch of a consumer group.
     `committed` are offsets. `lags` count what is between them and the high watermark, for every partition that the
     group committed for or has assigned; without a commit all that is in the partition counts.
     """
@@ -56,6 +57,7 @@ class GroupView:
     id: str
     type: str
     state: str
+    generation: int
     members: tuple[MemberView, ...]
     committed: dict[str, dict[int, int]]
     lags: dict[str, dict[int, int]]
@@ -94,7 +96,16 @@ def _group(broker: Broker, coordinator: GroupCoordinator, group_id: str, kind: s
                 start = partition.log.log_start_offset
                 offset = max(start, committed.get(topic, {}).get(index, start))
                 lags.setdefault(topic, {})[index] = max(0, partition.log.high_watermark - offset)
-    return GroupView(group_id, kind, state, seen, committed, lags)
+    return GroupView(group_id, kind, state, _generation(coordinator, group_id), seen, committed, lags)
+
+
+def _generation(coordinator: GroupCoordinator, group_id: str) -> int:
+    from ottla.coordinator.group.consumer import ConsumerGroup  # where there is a group it is there already
+
+    group = coordinator.group(group_id)
+    if group is None:  # it has offsets, no members and no history
+        return 0
+    return group.epoch if isinstance(group, ConsumerGroup) else group.generation
 
 
 def _classic_members(coordinator: GroupCoordinator, group_id: str) -> tuple[MemberView, ...]:

@@ -74,7 +74,7 @@ def _topic(view: TopicView, prefix: str) -> str:
 
 def _group(view: GroupView, prefix: str) -> Iterator[str]:
     yield (
-        f"{view.id.removeprefix(prefix)}: {view.state}, {view.type}, "
+        f"{view.id.removeprefix(prefix)}: {view.state}, {view.type}, generation {view.generation}, "
         f"{_many(len(view.members), 'member')}, lag {view.lag}"
     )
     for topic, lags in view.lags.items():

@@ -274,7 +274,7 @@ def test_a_failed_test_is_told_of_its_broker(project: Project) -> None:
             "topics:",
             "  orders: 2 partitions, which end at 2, 2",
             "groups:",
-            "  kitchen: Empty, classic, 0 members, lag 1",
+            "  kitchen: Empty, classic, generation *, 0 members, lag 1",
             "    orders-0: at 2, lag 0",
             "    orders-1: at 1, lag 1",
             "last * requests:",

@@ -190,10 +190,9 @@ def test_a_fenced_static_member_hears_that_another_took_its_place() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_rebalance_that_is_forced_is_a_new_generation(kind: str) -> None:
     with kitchen(kind, "ada", "grace") as (broker, _):
-        api = "ConsumerGroupHeartbeat" if kind == "kip-848" else "SyncGroup"
-        synced = len(broker.requests(api))
+        before = broker.rebalances.group(GROUP).generation
         broker.rebalances.force(GROUP)
-        broker.wait_for_request(api, synced + 2, timeout_s=60)
+        broker.rebalances.wait_for(GROUP, members=2, where=lambda group: group.generation > before, timeout_s=60)
         wait_shared(broker, 2)
 
 
