@@ -10,6 +10,7 @@ import pytest
 from ottla.coordinator.group.config import GroupConfig
 from ottla.coordinator.group.consumer import ConsumerGroup
 from ottla.coordinator.group.coordinator import GroupCoordinator
+from ottla.coordinator.group.steering import Steering
 from ottla.coordinator.ports import ProducerIdentity
 from ottla.coordinator.timers import Timers
 from ottla.log.clock import ManualClock
@@ -120,6 +121,7 @@ class World:
 
     def _build(self) -> None:
         self.timers = Timers(self.clock)
+        self.steering = Steering()
         self.coordinator = self._node()
         self.away: GroupCoordinator | None = None
 
@@ -138,6 +140,7 @@ class World:
             topics=self.topics,
             led=led,
             events=self.told,
+            steering=self.steering,
         )
         return made
 

@@ -2,7 +2,8 @@
 fails: what must hold whatever happens.
 
 Nobody owns what the coordinator gave to another; an old epoch commits only what its member still has; a replay of the
-records is the state; and when all is calm, every partition has its owner and the load is even.
+records is the state; and when all is calm, every partition has its owner and the load is even, but for what a test
+pinned, which is where it was pinned to.
 """
 
 from __future__ import annotations
@@ -189,6 +190,7 @@ class Group(RuleBasedStateMachine):
         self.world = ConsumerWorld()
         self.clients: list[Consumer | Classic] = []
         self.started = 0
+        self.pin_is_gone = False  # with the process; what it brought about is there until the next rebalance
 
     def pick(self, data: st.DataObject) -> Consumer | Classic:
         return data.draw(st.sampled_from(self.clients))
@@ -296,6 +298,40 @@ class Group(RuleBasedStateMachine):
         assert after is None or after.epoch >= before
         self.world.settle()
 
+    @precondition(lambda self: any(client.member_id for client in self.clients))
+    @rule(
+        data=st.data(),
+        places=st.dictionaries(st.tuples(st.sampled_from("tu"), st.integers(0, 1)), st.integers(0, 1), min_size=1),
+    )
+    def a_test_pins(self, data: st.DataObject, places: dict[tuple[str, int], int]) -> None:
+        """Some partitions to one member or two; the others share the rest."""
+        names = [client.member_id for client in self.clients if client.member_id]
+        two = data.draw(st.permutations(names))[:2]
+        pin: dict[str, dict[str, frozenset[int]]] = {}
+        for (topic, partition), number in places.items():
+            topics = pin.setdefault(two[number % len(two)], {})
+            topics[topic] = topics.get(topic, frozenset()) | {partition}
+        self.set_pin(pin)
+
+    @precondition(lambda self: self.world.steering.pins)
+    @rule()
+    def a_test_unpins(self) -> None:
+        self.set_pin(None)
+
+    def set_pin(self, pin: dict[str, dict[str, frozenset[int]]] | None) -> None:
+        """As broker/rebalances.py: if the group cannot begin anew, nothing has changed."""
+        pins = self.world.steering.pins
+        before = pins.pop("g", None)
+        if pin is not None:
+            pins["g"] = pin
+        try:
+            self.world.coordinator.rebalance("g", "a test asked for it")
+        except KafkaError:
+            pins.pop("g", None)
+            if before is not None:
+                pins["g"] = before
+        self.world.settle()
+
     @rule(ms=st.sampled_from([1, 500, 5_000, 9_999, 20_000, 45_000]))
     def time_passes(self, ms: int) -> None:
         self.world.sleep(ms)
@@ -308,6 +344,7 @@ class Group(RuleBasedStateMachine):
 
     @rule()
     def broker_restarts(self) -> None:
+        self.pin_is_gone |= bool(self.world.steering.pins)
         self.world.restart()
         for client in self.clients:
             if isinstance(client, Classic) and client.waits_for is not None and not client.waits_for.settled:
@@ -340,6 +377,10 @@ class Group(RuleBasedStateMachine):
     @rule()
     def calm(self) -> None:
         """With a log that works and members that live, all settle, and every partition has one owner."""
+        if self.pin_is_gone:
+            with suppress(KafkaError):  # nobody may be in it
+                self.world.coordinator.rebalance("g", "its pins are gone")
+        self.pin_is_gone = False
         for _ in range(150):
             for client in self.clients:
                 client.step()
@@ -349,15 +390,33 @@ class Group(RuleBasedStateMachine):
             assert self.world.state() in ("Empty", "none")
             return
         assert self.world.state() == "Stable"
+        bound = self.bound()
+        for client in self.clients:
+            assert client.owned == bound.get(client.member_id, client.owned)
+        assert len(owned) == len(set(owned))
         group = self.server()
         if group is None:
             return  # by now a classic group: test_random.py
-        assert owned == sorted(
-            (topic_id, partition) for topic_id, count in self.world.topics.known.values() for partition in range(count)
-        )
-        if len(group.members) == len(self.clients):
+        if len(bound) < len(self.clients):  # else what is not pinned is nobody's
+            assert owned == sorted(
+                (topic_id, partition)
+                for topic_id, count in self.world.topics.known.values()
+                for partition in range(count)
+            )
+        if not bound and len(group.members) == len(self.clients):
             loads = [len(client.owned) for client in self.clients]
             assert max(loads) - min(loads) <= 1
+
+    def bound(self) -> dict[str, set[Place]]:
+        """Member id -> what is pinned to it, of the members that are there."""
+        pin = self.world.steering.pins.get("g", {})
+        return {
+            client.member_id: {
+                (IDS[topic], index) for topic, indexes in pin[client.member_id].items() for index in indexes
+            }
+            for client in self.clients
+            if client.member_id in pin
+        }
 
     # -- what holds ---------------------------------------------------------------------------------------------------
 
