@@ -213,19 +213,14 @@ def _watched(item: pytest.Item, seen: _Seen) -> Iterator[None]:
 def _started(asked: Mapping[str, Any]) -> Iterator[Broker]:
     from ottla.testing import Broker
 
-    clock = asked.get("clock")
-    if isinstance(clock, str) and clock != "frozen":
-        pytest.fail(f"clock={clock!r}: it is 'frozen', or a clock of your own", pytrace=False)
     refusal = ""
     try:
-        broker = Broker(**{**asked, "clock": None if clock == "frozen" else clock}).start()
+        broker = Broker(**asked).start()
     except ValueError as error:
         refusal = str(error)
     if refusal:
         pytest.fail(f"the broker cannot be as it is asked for: {refusal}", pytrace=False)
     try:
-        if clock == "frozen":
-            broker.clock.freeze()
         yield broker
     finally:
         broker.stop()

@@ -13,14 +13,14 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TextIO, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, Self, TextIO, TypeVar
 
 import trio
 
 from ottla.broker.errors import UsageError
 from ottla.broker.group_views import GroupView, groups_of
 from ottla.broker.options import TopicSpec, parse_topic
-from ottla.log.clock import Clock
+from ottla.log.clock import Clock, SteeredClock
 from ottla.testing import changes, fork, processes
 from ottla.testing.changes import Headers, Text
 from ottla.testing.clock import AsyncBrokerClock, BrokerClock
@@ -48,7 +48,7 @@ class _Base:
         settings: Mapping[str, str] | None = None,
         data: str | None = None,
         snapshot: str | PathLike[str] | None = None,
-        clock: Clock | None = None,
+        clock: Clock | Literal["frozen"] | None = None,
         log: TextIO | None = None,
         log_level: str = "warning",
         control: bool = False,
@@ -56,8 +56,8 @@ class _Base:
         """`topics`: name -> partitions, or texts as for `ottla serve --topic`: "orders", "orders:6",
         "orders:6:cleanup.policy=compact". `settings`: broker properties. `data`: a folder that
         is kept; without it nothing is. `snapshot`: name or path of what the folder, which is empty then, begins with;
-        `topics` are made besides. `log`: where the broker's log goes. `control`: tests in other languages ask at
-        `control_url`. Raises ValueError.
+        `topics` are made besides. `clock`: "frozen" stands still until it is moved. `log`: where the broker's log
+        goes. `control`: tests in other languages ask at `control_url`. Raises ValueError.
         """
         if isinstance(topics, str):
             raise ValueError(f"topics must be names with numbers of partitions, or a list of names, not {topics!r}")
@@ -65,6 +65,11 @@ class _Base:
             raise ValueError(f"a broker has 1 node or more, not {nodes}")
         if racks and len(racks) != nodes:
             raise ValueError(f"{len(racks)} racks for {nodes} nodes: give one to each, or none")
+        if isinstance(clock, str):
+            if clock != "frozen":
+                raise ValueError(f"clock={clock!r}: it is 'frozen', or a clock of your own")
+            clock = SteeredClock()
+            clock.freeze()
         self._instance = Instance(
             Setup(
                 nodes=nodes,

@@ -209,6 +209,18 @@ async def test_the_same_inside_a_trio_program() -> None:
         broker.clock.resume()
 
 
+def test_a_clock_may_stand_still_from_the_start() -> None:
+    with Broker(topics=["orders"], clock="frozen") as broker:
+        broker.produce("orders", "tea")
+        broker.clock.advance("1h")
+        broker.produce("orders", "milk")
+        tea, milk = broker.records("orders")
+        assert milk.timestamp_ms - tea.timestamp_ms == 3_600_000
+        assert broker.clock.is_frozen
+    with pytest.raises(ValueError, match="clock='slow': it is 'frozen', or a clock of your own"):
+        Broker(clock="slow")  # type: ignore[arg-type]
+
+
 def test_what_cannot_be_done_says_why() -> None:
     with Broker() as broker:
         for length in ("soon", "-1s", -1, True, "7 parsecs", float("nan")):
