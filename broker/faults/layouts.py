@@ -75,9 +75,10 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Layout:
     """An API's request and answer. `topic`, `partition`: the classes of the answer's rows, `error` the attribute of the
-    error in the innermost of them, `told_topic_error` that of the topic, where both have one; `blank`: what else a row
-    with an error says. `applies`: it changes something, so that what is refused must not reach the handler. `leads`: it
-    asks leaders. `until`: the last version that has this form.
+    error in the innermost of them, `topic_error` that of the topic, where both have one; `blank`: what else a row
+    with an error says, `blank_unknown` if the error is that the topic is not there. `applies`: it changes something, so
+    that what is refused must not reach the handler. `leads`: it asks leaders. `until`: the last version that has this
+    form.
     """
 
     asked: Place
@@ -86,6 +87,7 @@ class Layout:
     partition: str | None
     error: str = "error_code"
     blank: Mapping[str, Any] = field(default_factory=dict)
+    blank_unknown: Mapping[str, Any] | None = None
     topic_error: str | None = None
     applies: bool = False
     leads: bool = False
@@ -115,7 +117,8 @@ LAYOUTS: Final[dict[int, tuple[Layout, ...]]] = {
             Place("responses", name="topic", id="topic_id"),
             "FetchableTopicResponse",
             "PartitionData",
-            blank={"high_watermark": -1, "records": b""},
+            blank={"high_watermark": -1, "records": b"", "aborted_transactions": None},  # as in Kafka after a read,
+            blank_unknown={"high_watermark": -1, "records": b""},  # and before it: they are none, or unknown
             leads=True,
         ),
     ),

@@ -18,6 +18,7 @@ from ottla.wire.schema import Message
 
 Touches = Callable[[str, int | None], bool]  # topic, and its partition, or None: as a whole
 _CRC_BYTES: Final = 4
+_NOT_THERE: Final = frozenset((ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID))
 
 
 class Taken(NamedTuple):
@@ -135,7 +136,9 @@ def overwrite(
 def _failed(key: int, layout: Layout, index: int, code: ErrorCode) -> Any:
     assert layout.partition is not None
     assert layout.told.index is not None
-    return row_class(key, layout.partition)(**layout.blank, **{layout.told.index: index, layout.error: code})
+    unknown = layout.blank_unknown if code in _NOT_THERE else None
+    blank = layout.blank if unknown is None else unknown
+    return row_class(key, layout.partition)(**blank, **{layout.told.index: index, layout.error: code})
 
 
 def empty_answer(key: int) -> Message:

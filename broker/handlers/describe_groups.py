@@ -25,6 +25,10 @@ def handle(broker: Broker, context: Context, request: DescribeGroupsRequest) -> 
 
 
 def error(request: DescribeGroupsRequest, version: int, code: ErrorCode) -> DescribeGroupsResponse:
+    state = "Dead" if code is ErrorCode.GROUP_ID_NOT_FOUND else ""
     return DescribeGroupsResponse(
-        groups=[DescribeGroupsResponse.DescribedGroup(error_code=code, group_id=group) for group in request.groups]
+        groups=[
+            DescribeGroupsResponse.DescribedGroup(error_code=code, group_id=group, group_state=state)
+            for group in request.groups
+        ]
     )
