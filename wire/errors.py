@@ -151,6 +151,9 @@ class ErrorCode(IntEnum):
     CONTROLLER_ID_NOT_REGISTERED = 136  # controller id not registered
 
 
+#: The topic or partition that was asked for is not there.
+NOT_THERE: frozenset[ErrorCode] = frozenset((ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID))
+
 #: A client may send the same request again after these.
 RETRIABLE: frozenset[ErrorCode] = frozenset(
     {

@@ -12,13 +12,12 @@ from typing import Any, Final, NamedTuple
 
 from ottla.broker.faults.layouts import Layout, TopicNames, row_class
 from ottla.wire.apis import API, ApiKey
-from ottla.wire.errors import ErrorCode
+from ottla.wire.errors import NOT_THERE, ErrorCode
 from ottla.wire.records import CRC, HEADER_SIZE
 from ottla.wire.schema import Message
 
 Touches = Callable[[str, int | None], bool]  # topic, and its partition, or None: as a whole
 _CRC_BYTES: Final = 4
-_NOT_THERE: Final = frozenset((ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID))
 
 
 class Taken(NamedTuple):
@@ -136,7 +135,7 @@ def overwrite(
 def _failed(key: int, layout: Layout, index: int, code: ErrorCode) -> Any:
     assert layout.partition is not None
     assert layout.told.index is not None
-    unknown = layout.blank_unknown if code in _NOT_THERE else None
+    unknown = layout.blank_unknown if code in NOT_THERE else None
     blank = layout.blank if unknown is None else unknown
     return row_class(key, layout.partition)(**blank, **{layout.told.index: index, layout.error: code})
 

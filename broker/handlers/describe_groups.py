@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ottla.coordinator.group.classic import GroupState
 from ottla.wire.errors import ErrorCode
 from ottla.wire.messages.describe_groups import DescribeGroupsRequest, DescribeGroupsResponse
 
@@ -25,7 +26,7 @@ def handle(broker: Broker, context: Context, request: DescribeGroupsRequest) -> 
 
 
 def error(request: DescribeGroupsRequest, version: int, code: ErrorCode) -> DescribeGroupsResponse:
-    state = "Dead" if code is ErrorCode.GROUP_ID_NOT_FOUND else ""
+    state = GroupState.DEAD.value if code is ErrorCode.GROUP_ID_NOT_FOUND else ""
     return DescribeGroupsResponse(
         groups=[
             DescribeGroupsResponse.DescribedGroup(error_code=code, group_id=group, group_state=state)

@@ -14,7 +14,7 @@ from ottla.broker.leader_hints import leader_endpoints
 from ottla.broker.waiting import ByteWaiter, Parked
 from ottla.log.door import Done, PartitionLog, ReadResult
 from ottla.wire import lone_fetch
-from ottla.wire.errors import ErrorCode, KafkaError
+from ottla.wire.errors import NOT_THERE, ErrorCode, KafkaError
 from ottla.wire.messages.fetch import FetchRequest, FetchResponse
 from ottla.wire.schema import Encoded
 
@@ -31,8 +31,6 @@ READ_COMMITTED = 1
 _FOLLOWERS_FROM = 11  # when consumers began to say where they are
 _TELLS_LEADER_FROM = 16
 _LED_ELSEWHERE = frozenset((ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.FENCED_LEADER_EPOCH))
-# A partition that is not there does not end the wait of the others (as observed); what a read says does.
-_KEEPS_WAITING = frozenset((ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID))
 
 
 def handle(broker: Broker, context: Context, request: FetchRequest) -> FetchResponse | Encoded | Parked:
@@ -127,7 +125,9 @@ class _Fetch:
             try:
                 partition, diverging = self._readable(target)
             except KafkaError as fault:
-                if fault.code in _KEEPS_WAITING:
+                if (
+                    fault.code in NOT_THERE
+                ):  # which does not end the wait of the others (as observed); what a read says does
                     absent += (target.key,)
                     continue
                 return None
@@ -350,7 +350,7 @@ class _Fetch:
             data.error_code = fault.code
             # Kafka's two ways to fail, before a read and in it, differ in this field; what goes while a Fetch waits
             # is missed by the read.
-            before = fault.code in _KEEPS_WAITING and (self._absent is None or target.key in self._absent)
+            before = fault.code in NOT_THERE and (self._absent is None or target.key in self._absent)
             data.aborted_transactions = [] if before else None
             return data, None, None
         if result.aborted:

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
-import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +14,11 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from compat_tests import apache_kafka
+from compat_tests.differential.generated.line import Line
 from ottla.commands.comparing import Matching, error_codes
 from ottla.testing import Broker
 from ottla.wire.apis import API
 from ottla.wire.errors import ErrorCode
-from ottla.wire.frame import decode_response_header, encode_request
 from ottla.wire.message_json import from_json, to_json
 from ottla.wire.records import Record, build_batch
 
@@ -149,13 +147,8 @@ _KEYS: Final = {spec.name: spec for spec in API.values()}
 
 def ask(address: str, api: str, version: int, request: dict[str, Any]) -> Any:
     """The answer as JSON, on a connection of its own."""
-    spec = _KEYS[api]
-    host, _, port = address.rpartition(":")
-    with socket.create_connection((host, int(port)), TIMEOUT_S) as sock, sock.makefile("rb") as incoming:
-        sock.sendall(encode_request(spec.key, version, 1, "judge", from_json(spec.request, request, version)))
-        frame = incoming.read(struct.unpack(">i", incoming.read(4))[0])
-    _, body = decode_response_header(frame, spec.key, version)
-    return to_json(spec.response.decode(frame, version, body), version)
+    with Line(int(address.rpartition(":")[2]), TIMEOUT_S) as line:
+        return to_json(line.ask(from_json(_KEYS[api].request, request, version), version), version)
 
 
 def heard(address: str, api: str, version: int, request: dict[str, Any]) -> Any:
