@@ -16,12 +16,20 @@ pytestmark = [
     pytest.mark.skipif(missing("spring") is not None, reason=str(missing("spring"))),
 ]
 
+# [topic, partitions] of each consumer once all have joined: the three of orders have two each only then.
+SHARES = [["from", 2], ["orders", 2], ["orders", 2], ["orders", 2], ["orders.dead", 6]]
+
+
+def settled(app: App) -> bool:
+    """Whether each consumer was told its share of a group that lacks nobody."""
+    return app.told("ready") != [] and all(app.told("assigned").count(share) >= SHARES.count(share) for share in SHARES)
+
 
 @pytest.fixture
 def app(own_broker: Broker) -> Iterator[App]:
-    """The application, ready."""
+    """The application, ready, its groups settled: a rebalance would let a retry begin anew with the next owner."""
     running = App(*driver("spring"), own_broker.bootstrap)
-    running.wait_for(lambda: running.told("ready") != [], "it is ready")
+    running.wait_for(lambda: settled(running), "it is ready and each consumer has its share")
     yield running
     running.close()
 

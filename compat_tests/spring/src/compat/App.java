@@ -4,10 +4,12 @@ import com.google.gson.Gson;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.consumer.Consumer;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.StringDeserializer;
@@ -24,6 +26,7 @@ import org.springframework.kafka.core.DefaultKafkaProducerFactory;
 import org.springframework.kafka.core.KafkaAdmin;
 import org.springframework.kafka.core.KafkaTemplate;
 import org.springframework.kafka.core.ProducerFactory;
+import org.springframework.kafka.listener.ConsumerAwareRebalanceListener;
 import org.springframework.kafka.listener.DeadLetterPublishingRecoverer;
 import org.springframework.kafka.listener.DefaultAfterRollbackProcessor;
 import org.springframework.kafka.listener.DefaultErrorHandler;
@@ -33,10 +36,10 @@ import org.springframework.util.backoff.FixedBackOff;
 /**
  * An application as Spring's guide has it: topics, a template, listeners that retry, a transactional copy.
  *
- * <p>{@code App HOST:PORT}. Events are JSON lines [name, value] on standard output: ready; took, dead and copied
- * [partition, offset, value]; failed value; sent and not sent prefix. Commands on standard input: {@code together TOPIC
- * PREFIX COUNT yes|no} sends so many records in one transaction of the template, which fails with no; the end of the
- * input ends the application.
+ * <p>{@code App HOST:PORT}. Events are JSON lines [name, value] on standard output: ready; assigned [topic, how
+ * many partitions], of one consumer; took, dead and copied [partition, offset, value]; failed value; sent and not sent
+ * prefix. Commands on standard input: {@code together TOPIC PREFIX COUNT yes|no} sends so many records in one
+ * transaction of the template, which fails with no; the end of the input ends the application.
  */
 @Configuration
 @EnableKafka
@@ -125,6 +128,23 @@ public class App {
 
     // ---- listeners
 
+    private static ConcurrentKafkaListenerContainerFactory<String, String> listening() {
+        var factory = new ConcurrentKafkaListenerContainerFactory<String, String>();
+        factory.setConsumerFactory(consumers());
+        factory.getContainerProperties().setConsumerRebalanceListener(new Assigned());
+        return factory;
+    }
+
+    /** A group is settled only some time after its application is ready. */
+    private static class Assigned implements ConsumerAwareRebalanceListener {
+        @Override
+        public void onPartitionsAssigned(Consumer<?, ?> consumer, Collection<TopicPartition> partitions) {
+            for (String topic : consumer.subscription()) {
+                tell("assigned", List.of(topic, partitions.size()));
+            }
+        }
+    }
+
     private static ConsumerFactory<String, String> consumers() {
         Map<String, Object> settings = new HashMap<>();
         settings.put("bootstrap.servers", bootstrap);
@@ -140,8 +160,7 @@ public class App {
 
     @Bean
     ConcurrentKafkaListenerContainerFactory<String, String> retrying() {
-        var factory = new ConcurrentKafkaListenerContainerFactory<String, String>();
-        factory.setConsumerFactory(consumers());
+        ConcurrentKafkaListenerContainerFactory<String, String> factory = listening();
         DeadLetterPublishingRecoverer dead = new DeadLetterPublishingRecoverer(
                 new KafkaTemplate<>(new DefaultKafkaProducerFactory<String, String>(producing())),
                 (record, failure) -> new TopicPartition(record.topic() + ".dead", record.partition()));
@@ -152,8 +171,7 @@ public class App {
     @Bean
     ConcurrentKafkaListenerContainerFactory<String, String> copying(
             ProducerFactory<String, String> transactionalProducers) {
-        var factory = new ConcurrentKafkaListenerContainerFactory<String, String>();
-        factory.setConsumerFactory(consumers());
+        ConcurrentKafkaListenerContainerFactory<String, String> factory = listening();
         factory.getContainerProperties().setKafkaAwareTransactionManager(
                 new KafkaTransactionManager<>(transactionalProducers));
         factory.setAfterRollbackProcessor(
